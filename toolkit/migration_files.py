@@ -1,0 +1,323 @@
+"""Migration files on disk: reading a directory, copying ours into a project, beginning a new one.
+
+File names are the Supabase CLI's, ``<digits>_<name>.sql``; the digits are the version. A file whose
+text has the line ``-- realtime-toolkit: no-transaction`` before its first statement is run statement
+by statement instead of in one transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import InputError, MigrationError
+from toolkit.sqlsplit import Statement, split
+
+_FILE_NAME = re.compile(r"([0-9]+)_(.*)\.sql")
+_NO_TRANSACTION = re.compile(r"^--[ \t]*realtime-toolkit:[ \t]*no-transaction[ \t]*\r?$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file, read and split."""
+
+    version: str
+    name: str
+    path: Path
+    sql: str = field(repr=False)
+    statements: tuple[Statement, ...] = field(repr=False)
+    transactional: bool = True
+
+    @property
+    def file(self) -> str:
+        return self.path.name
+
+    @property
+    def texts(self) -> list[str]:
+        """The statements as the history stores them."""
+        return [statement.text for statement in self.statements]
+
+    def line_at(self, offset: int) -> int:
+        return self.sql.count("\n", 0, offset) + 1
+
+
+class ProblemCode(StrEnum):
+    DUPLICATE_VERSION = "duplicate_version"
+    TEXT_ORDER = "text_order"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with the directory itself; ``fatal`` problems keep ``up`` from connecting at all."""
+
+    code: ProblemCode
+    files: tuple[str, ...]
+    message: str
+    fatal: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def packaged_migrations() -> Path:
+    """Where this toolkit's own migrations are: package data of the wheel, or ``supabase/`` of a checkout."""
+    package = Path(__file__).resolve().parent
+    in_wheel = package / "migrations"
+    return in_wheel if in_wheel.is_dir() else package.parent / "supabase" / "migrations"
+
+
+def read_directory(directory: Path) -> tuple[Migration, ...]:
+    """Every migration of a directory, in the order in which they apply.
+
+    Raises :class:`InputError` if there is no such directory, :class:`MigrationError` if a file is not UTF-8.
+    """
+    if not directory.is_dir():
+        raise InputError(f"no such directory: {directory}")
+    found = [_read(path, match) for path, match in _named(directory)]
+    return tuple(sorted(found, key=lambda migration: (migration.version, migration.file)))
+
+
+def _named(directory: Path) -> list[tuple[Path, re.Match[str]]]:
+    matches = (
+        (path, _FILE_NAME.fullmatch(path.name)) for path in sorted(directory.iterdir()) if path.is_file()
+    )
+    return [(path, match) for path, match in matches if match]
+
+
+def _read(path: Path, match: re.Match[str]) -> Migration:
+    sql = read_sql(path)
+    statements = split(sql)
+    head = sql[: sql.find("\n", _first_word(statements, sql)) + 1] if statements else sql
+    return Migration(
+        match[1], match[2], path, sql, statements, transactional=not _NO_TRANSACTION.search(head)
+    )
+
+
+def _first_word(statements: tuple[Statement, ...], sql: str) -> int:
+    """Offset at which the first statement's line begins; a directive further down is only a comment."""
+    at = 0
+    for _ in range(statements[0].line - 1):
+        at = sql.index("\n", at) + 1
+    return at
+
+
+def read_sql(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MigrationError(f"{path.name}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+
+
+def problems(directory: Path) -> tuple[Problem, ...]:
+    """What can be said against a directory without a database; the fatal ones first."""
+    named = [(match[1], path.name) for path, match in _named(directory)]
+    found = [*_duplicates(named), *_text_order(named), *_ignored(directory)]
+    return tuple(sorted(found, key=lambda problem: not problem.fatal))
+
+
+def _duplicates(named: list[tuple[str, str]]) -> list[Problem]:
+    by_version: dict[str, list[str]] = {}
+    for version, name in named:
+        by_version.setdefault(version, []).append(name)
+    return [
+        Problem(
+            ProblemCode.DUPLICATE_VERSION,
+            tuple(names),
+            f"version {version} is used by {len(names)} files: {', '.join(names)}; rename all but one",
+        )
+        for version, names in by_version.items()
+        if len(names) > 1
+    ]
+
+
+def _text_order(named: list[tuple[str, str]]) -> list[Problem]:
+    """Versions are text in the history, and file names are listed as text: both must agree with the number."""
+    by_name = [version for version, _ in sorted(named, key=lambda pair: pair[1])]
+    by_text, by_number = sorted(by_name), sorted(by_name, key=lambda version: (int(version), version))
+    for named_version, text, number in zip(by_name, by_text, by_number, strict=True):
+        if not named_version == text == number:
+            files = tuple(name for version, name in named if version in (named_version, text, number))
+            return [
+                Problem(
+                    ProblemCode.TEXT_ORDER,
+                    files,
+                    f"{' and '.join(files)}: their order as text and as numbers differ, so tools disagree on "
+                    "which comes first; give every version the same number of digits",
+                )
+            ]
+    return []
+
+
+def _ignored(directory: Path) -> list[Problem]:
+    names = [path.name for path in sorted(directory.glob("*.sql")) if not _FILE_NAME.fullmatch(path.name)]
+    return [
+        Problem(
+            ProblemCode.IGNORED,
+            (name,),
+            f"{name} is not a migration (its name is not <digits>_<name>.sql) and is left out",
+            fatal=False,
+        )
+        for name in names
+    ]
+
+
+# -- init ---------------------------------------------------------------------------------------------
+
+
+class CopyState(StrEnum):
+    COPIED = "copied"
+    KEPT = "kept"
+    DIFFERS = "differs"
+    VERSION_TAKEN = "version_taken"
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedFile:
+    """What became of one of our migrations; ``existing`` is the file that was there already."""
+
+    file: str
+    state: CopyState
+    existing: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.state in (CopyState.COPIED, CopyState.KEPT)
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    directory: str
+    files: tuple[CopiedFile, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(file.ok for file in self.files)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "ok": self.ok}
+
+
+def init(project: Path, source: Path | None = None) -> Initialised:
+    """Copy our migrations into ``project``'s ``supabase/migrations`` (or into it, if it is that directory).
+
+    A file that is there is never written to: ``kept`` if it has the same text, ``differs`` if not. Where a
+    version is taken by a file of another name and text nothing at all is copied.
+    """
+    directory = migrations_of(project)
+    ours = _named(source or packaged_migrations())
+    theirs = {match[1]: path for path, match in _named(directory)} if directory.is_dir() else {}
+    files = [_compare(path, directory / path.name, theirs.get(match[1])) for path, match in ours]
+    if all(file.state is not CopyState.VERSION_TAKEN for file in files):
+        _copy(
+            [path for (path, _), file in zip(ours, files, strict=True) if file.state is CopyState.COPIED],
+            directory,
+        )
+    return Initialised(str(directory), tuple(files))
+
+
+def migrations_of(project: Path) -> Path:
+    """The migrations directory of a project directory; also understands being given that directory itself."""
+    if project.name == "migrations":
+        return project
+    return project / "migrations" if project.name == "supabase" else project / "supabase" / "migrations"
+
+
+def _compare(ours: Path, target: Path, same_version: Path | None) -> CopiedFile:
+    existing = target if target.exists() else same_version
+    if existing is None:
+        return CopiedFile(ours.name, CopyState.COPIED)
+    if read_sql(ours).replace("\r\n", "\n") == read_sql(existing).replace("\r\n", "\n"):
+        return CopiedFile(ours.name, CopyState.KEPT, existing.name)
+    state = CopyState.DIFFERS if existing.name == ours.name else CopyState.VERSION_TAKEN
+    return CopiedFile(ours.name, state, existing.name)
+
+
+def _copy(paths: list[Path], directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            with (directory / path.name).open("xb") as target:
+                target.write(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{error.filename or directory}: {error.strerror}") from None
+
+
+# -- new ----------------------------------------------------------------------------------------------
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_$]*"
+_TABLE = re.compile(rf"(?:({_NAME})\.)?({_NAME})")
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The table that a new migration makes followable; names as SQL folds them (lower case)."""
+
+    table: str
+    kind: str
+    scope_column: str
+
+    def __post_init__(self) -> None:
+        if not _TABLE.fullmatch(self.table):
+            raise InputError(f"not a table name: {self.table!r} (write schema.table)")
+        if not _KIND.fullmatch(self.kind):
+            raise InputError(f"not a kind: {self.kind!r} (lower-case letters, digits and _)")
+        if not re.fullmatch(_NAME, self.scope_column):
+            raise InputError(f"not a column name: {self.scope_column!r}")
+
+    @property
+    def qualified(self) -> str:
+        table = self.table.lower()
+        return table if "." in table else f"public.{table}"
+
+    def sql(self) -> str:
+        return (
+            f"-- Subscribers of a {self.kind} (scope {self.kind}:<{self.scope_column.lower()}>) follow this table.\n"
+            "-- It needs RLS, a primary key, and the scope column NOT NULL; track_table says how to mend what is\n"
+            "-- missing. On a large table make the identity index first, in a no-transaction migration of its own.\n"
+            f"select public.track_table('{self.qualified}', kind => '{self.kind}', "
+            f"scope_column => '{self.scope_column.lower()}');\n"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    path: str
+    version: str
+    sql: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def new(directory: Path, name: str, *, track: Track | None = None, now: datetime | None = None) -> Created:
+    """Begin a migration file whose version is the time (UTC), or one past the newest file's if that is later."""
+    slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    if not slug:
+        raise InputError(f"not a migration name: {name!r} (it needs a letter or a digit)")
+    directory.mkdir(parents=True, exist_ok=True)
+    version = _next_version([match[1] for _, match in _named(directory)], now or datetime.now(UTC))
+    sql = track.sql() if track else ""
+    path = directory / f"{version}_{slug}.sql"
+    with path.open("x", encoding="utf-8") as file:
+        file.write(sql)
+    return Created(str(path), version, sql)
+
+
+def _next_version(existing: list[str], now: datetime) -> str:
+    version = now.astimezone(UTC).strftime("%Y%m%d%H%M%S")
+    newest = max(existing, default="")
+    if newest < version:
+        return version
+    try:
+        newest_time = datetime.strptime(newest, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        raise InputError(f"the newest version, {newest}, is not a time: name the new file by hand") from None
+    return (newest_time + timedelta(seconds=1)).strftime("%Y%m%d%H%M%S")
