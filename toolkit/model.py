@@ -158,6 +158,8 @@ class SyncPage:
     more: bool
     digest: Digest | None
     rows: tuple[SyncedRow, ...]
+    after: str | None = None
+    """Where a cut page ended: to be passed to the next call, with the same ``since`` and ``epoch``."""
 
 
 class VerdictKind(StrEnum):

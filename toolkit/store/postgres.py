@@ -234,7 +234,7 @@ def _claims(claims: Mapping[str, Any]) -> list[str]:
 
 def _untyped(value: Any) -> Any:
     """As text, which takes the type of the argument or column; lists of text are ``text[]`` already."""
-    if isinstance(value, list):
+    if value is None or isinstance(value, list):
         return value
     return str(value).lower() if isinstance(value, bool) else str(value)
 

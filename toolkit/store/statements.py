@@ -24,7 +24,12 @@ class ScopeSource(Protocol):
 
     async def tables(self, kind: str) -> tuple[TrackedTable, ...]: ...
     async def sync(
-        self, scope: Scope, since: int | None, epoch: str | None, page_size: int = 5000
+        self,
+        scope: Scope,
+        since: int | None,
+        epoch: str | None,
+        page_size: int = 5000,
+        after: str | None = None,
     ) -> SyncPage: ...
     async def digest(self, scope: Scope, prefixes: Sequence[str] = ("",)) -> dict[str, Digest]: ...
     async def rows(
@@ -46,12 +51,25 @@ class Store(ABC):
         return tuple(_tracked_table(table) for table in found)
 
     async def sync(
-        self, scope: Scope, since: int | None, epoch: str | None, page_size: int = 5000
+        self,
+        scope: Scope,
+        since: int | None,
+        epoch: str | None,
+        page_size: int = 5000,
+        after: str | None = None,
     ) -> SyncPage:
-        """What changed since the cursor, in one snapshot; see :class:`~toolkit.model.SyncPage`."""
-        horizon = None if since is None else str(since)
+        """What changed since the cursor; ``after`` is that of the page before, if that was cut.
+
+        See :class:`~toolkit.model.SyncPage`.
+        """
         page = await self._call(
-            "sync_scope", kind=scope.kind, value=scope.value, since=horizon, epoch=epoch, page_size=page_size
+            "sync_scope",
+            kind=scope.kind,
+            value=scope.value,
+            since=None if since is None else str(since),
+            epoch=epoch,
+            page_size=page_size,
+            after=after,
         )
         return _sync_page(page)
 
@@ -260,7 +278,7 @@ class Store(ABC):
             raise
 
     async def _call(self, function: str, **args: Any) -> Any:
-        return await self._run(function, {name: arg for name, arg in args.items() if arg is not None})
+        return await self._run(function, args)
 
     @abstractmethod
     async def _run(self, function: str, args: Mapping[str, Any]) -> Any:
@@ -302,6 +320,7 @@ def _sync_page(data: Row) -> SyncPage:
         more=data["more"],
         digest=None if data.get("digest") is None else _digest(data["digest"]),
         rows=tuple(_synced_row(row) for row in data["rows"]),
+        after=data.get("after"),
     )
 
 

@@ -1,0 +1,75 @@
+"""Doing it again: how long to pause, and for how long to go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Any
+
+from toolkit.errors import ToolkitError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+def backoff(
+    base: float = 0.1, cap: float = 5.0, rand: Callable[[], float] = random.random
+) -> Iterator[float]:
+    """Seconds to pause before each repetition, without end: full jitter below a doubling bound."""
+    bound = base
+    while True:
+        yield rand() * bound
+        bound = min(cap, bound * 2)
+
+
+async def persist(
+    call: Callable[[], Awaitable[T]],
+    *,
+    patience: float,
+    pause: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+) -> T:
+    """Repeat an idempotent call while it fails with a retryable error, for ``patience`` seconds."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + patience
+    for delay in backoff():
+        try:
+            return await call()
+        except ToolkitError as error:
+            if not error.retryable or clock() + delay >= deadline:
+                raise
+            log.warning("%s; again in %.1f s", error, delay)
+        await pause(delay)
+    raise AssertionError("backoff() has no end")
+
+
+async def see_through(work: Coroutine[Any, Any, T], *, grace: float, hurry: bool = False) -> T:
+    """Do the work in a task of its own, to its end, even if the caller is cancelled meanwhile.
+
+    From a cancellation on (with ``hurry``: from the start) it has ``grace`` seconds, after which it is
+    cancelled and :class:`TimeoutError` raised. A cancellation is raised on, once the work has ended.
+    """
+    task = asyncio.create_task(work)
+    timers: list[asyncio.TimerHandle] = []
+    cancelled = False
+    while not task.done():
+        if (hurry or cancelled) and not timers:
+            timers.append(asyncio.get_running_loop().call_later(grace, task.cancel))
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    for timer in timers:
+        timer.cancel()
+    if cancelled:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s", error)
+        raise asyncio.CancelledError
+    if task.cancelled():
+        raise TimeoutError(f"it took longer than {grace:g} s")
+    return task.result()
