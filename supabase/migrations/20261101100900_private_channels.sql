@@ -1,0 +1,44 @@
+-- Private channels: a user may join conversation:<uuid> of their own conversations, and no other topic.
+-- One policy per extension and direction. On hosted Supabase postgres does not own realtime.messages but may
+-- make policies on it; row level security is on there already.
+
+-- The conversation a topic names, or null: a policy that raised on a foreign topic would look like an outage.
+create function realtime_toolkit.conversation_of(topic text) returns uuid
+language sql immutable parallel safe set search_path = ''
+as $$
+  select case when topic ~ '^conversation:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    then substr(topic, 14)::uuid end
+$$;
+comment on function realtime_toolkit.conversation_of(text) is
+  'The UUID in conversation:<uuid>; null for any other topic.';
+revoke all on function realtime_toolkit.conversation_of(text) from public, anon, authenticated, service_role;
+grant execute on function realtime_toolkit.conversation_of(text) to authenticated, service_role;
+
+do $$
+declare
+  wanted record;
+begin
+  if to_regclass('realtime.messages') is null or to_regprocedure('realtime.topic()') is null then
+    raise notice 'there is no realtime.messages here: no policies for private channels';
+    return;
+  end if;
+  for wanted in
+    select 'conversation ' || extension || ' ' || direction as name, extension, direction,
+      case direction when 'read' then 'select' else 'insert' end as command,
+      case direction when 'read' then 'using' else 'with check' end as clause
+    from unnest(array['broadcast', 'presence']) extension, unnest(array['read', 'write']) direction
+  loop
+    continue when exists (
+      select from pg_catalog.pg_policy p
+      where p.polrelid = 'realtime.messages'::regclass and p.polname = wanted.name
+    );
+    execute format(
+      'create policy %I on realtime.messages for %s to authenticated %s ('
+      'realtime.messages.extension = %L and exists ('
+      'select from public.conversations c '
+      'where c.id = realtime_toolkit.conversation_of((select realtime.topic())) '
+      'and c.user_id = (select auth.uid())))',
+      wanted.name, wanted.command, wanted.clause, wanted.extension);
+  end loop;
+end
+$$;
