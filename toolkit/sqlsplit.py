@@ -23,14 +23,21 @@ if TYPE_CHECKING:
 class Statement:
     """One statement of a file.
 
-    ``line`` (from 1) is where its first word stands, past comments; ``offset`` is where ``text`` begins,
-    in characters. ``words`` are its first words in lower case, up to eight; none for a mere comment.
+    ``offset`` is where ``text`` begins in the file, in characters. Past its leading comments, at
+    ``text[lead:]`` and in line ``line`` (from 1), stands what Postgres acts on. ``words`` are its first
+    words in lower case, up to eight; none for a mere comment.
     """
 
     text: str
     offset: int
     line: int
+    lead: int = 0
     words: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> str:
+        """The text without its leading comments; empty if it is nothing else."""
+        return self.text[self.lead :]
 
 
 class Kind(Enum):
@@ -179,15 +186,19 @@ def split(sql: str) -> tuple[Statement, ...]:
 
 
 # What Go's strings.TrimSpace takes off (the CLI's rule); Python's strip() would take more.
-_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
+    "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 
 
 def _cut(sql: str, statement: _Open, end: int, lines: _Lines) -> Iterator[Statement]:
     text = sql[statement.start : end].rstrip(";").strip(_SPACE)
     if text:
         offset = sql.index(text, statement.start)
-        first = offset if statement.first is None else statement.first
-        yield Statement(text, offset, lines.line_at(first), tuple(statement.words))
+        first = offset + len(text) if statement.first is None else statement.first
+        line = lines.line_at(offset if statement.first is None else first)
+        yield Statement(text, offset, line, first - offset, tuple(statement.words))
 
 
 class _Lines:
@@ -238,5 +249,7 @@ def _significant(sql: str) -> Iterator[str]:
 
 
 def same_meaning(one: Iterable[str], other: Iterable[str]) -> bool:
-    """Whether two lists of statements differ in layout and comments only."""
-    return [s for s in map(significant, one) if s] == [s for s in map(significant, other) if s]
+    """Whether two lists of statements differ in layout, comments or how they were split only."""
+    return " ; ".join(filter(None, map(significant, one))) == " ; ".join(
+        filter(None, map(significant, other))
+    )

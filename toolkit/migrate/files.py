@@ -12,10 +12,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import InputError, MigrationError
 from toolkit.sqlsplit import Statement, split
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _FILE_NAME = re.compile(r"([0-9]+)_(.*)\.sql")
 _NO_TRANSACTION = re.compile(r"^--[ \t]*realtime-toolkit:[ \t]*no-transaction[ \t]*\r?$", re.MULTILINE)
@@ -53,12 +56,17 @@ class ProblemCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with the directory itself; ``fatal`` problems keep ``up`` from connecting at all."""
+    """What is wrong with the directory itself, whatever the database says."""
 
     code: ProblemCode
     files: tuple[str, ...]
     message: str
-    fatal: bool = True
+
+    def stops(self, pending: Collection[str | None]) -> bool:
+        """Whether it keeps these files from being applied."""
+        if self.code is ProblemCode.DUPLICATE_VERSION:
+            return True
+        return self.code is ProblemCode.TEXT_ORDER and any(file in pending for file in self.files)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,7 +74,7 @@ class Problem:
 
 def packaged_migrations() -> Path:
     """Where this toolkit's own migrations are: package data of the wheel, or ``supabase/`` of a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     in_wheel = package / "migrations"
     return in_wheel if in_wheel.is_dir() else package.parent / "supabase" / "migrations"
 
@@ -116,10 +124,9 @@ def read_sql(path: Path) -> str:
 
 
 def problems(directory: Path) -> tuple[Problem, ...]:
-    """What can be said against a directory without a database; the fatal ones first."""
+    """What can be said against a directory without a database; the worst first."""
     named = [(match[1], path.name) for path, match in _named(directory)]
-    found = [*_duplicates(named), *_text_order(named), *_ignored(directory)]
-    return tuple(sorted(found, key=lambda problem: not problem.fatal))
+    return (*_duplicates(named), *_text_order(named), *_ignored(directory))
 
 
 def _duplicates(named: list[tuple[str, str]]) -> list[Problem]:
@@ -138,33 +145,32 @@ def _duplicates(named: list[tuple[str, str]]) -> list[Problem]:
 
 
 def _text_order(named: list[tuple[str, str]]) -> list[Problem]:
-    """Versions are text in the history, and file names are listed as text: both must agree with the number."""
-    by_name = [version for version, _ in sorted(named, key=lambda pair: pair[1])]
-    by_text, by_number = sorted(by_name), sorted(by_name, key=lambda version: (int(version), version))
-    for named_version, text, number in zip(by_name, by_text, by_number, strict=True):
-        if not named_version == text == number:
-            files = tuple(name for version, name in named if version in (named_version, text, number))
-            return [
-                Problem(
-                    ProblemCode.TEXT_ORDER,
-                    files,
-                    f"{' and '.join(files)}: their order as text and as numbers differ, so tools disagree on "
-                    "which comes first; give every version the same number of digits",
-                )
-            ]
-    return []
+    """Versions are text in the history and file names are listed as text: both must agree with the number."""
+    by_name = sorted(named, key=lambda pair: pair[1])
+    by_text = sorted(named)
+    by_number = sorted(named, key=lambda pair: (int(pair[0]), *pair))
+    places = zip(by_name, by_text, by_number, strict=True)
+    files = tuple(sorted({name for place in places if len(set(place)) > 1 for _, name in place}))
+    if not files:
+        return []
+    message = (
+        f"{_some(files)}: in another order as text than as numbers, so tools disagree on which comes "
+        "first; give every version the same number of digits"
+    )
+    return [Problem(ProblemCode.TEXT_ORDER, files, message)]
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _ignored(directory: Path) -> list[Problem]:
-    names = [path.name for path in sorted(directory.glob("*.sql")) if not _FILE_NAME.fullmatch(path.name)]
     return [
         Problem(
-            ProblemCode.IGNORED,
-            (name,),
-            f"{name} is not a migration (its name is not <digits>_<name>.sql) and is left out",
-            fatal=False,
+            ProblemCode.IGNORED, (path.name,), f"{path.name} is left out: its name is not <digits>_<name>.sql"
         )
-        for name in names
+        for path in sorted(directory.glob("*.sql"))
+        if not _FILE_NAME.fullmatch(path.name)
     ]
 
 
@@ -251,14 +257,17 @@ def _copy(paths: list[Path], directory: Path) -> None:
 
 # -- new ----------------------------------------------------------------------------------------------
 
-_NAME = r"[A-Za-z_][A-Za-z0-9_$]*"
-_TABLE = re.compile(rf"(?:({_NAME})\.)?({_NAME})")
-_KIND = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_PART = r'(?:[^\W\d][\w$]*|"(?:[^"]|"")+")'
+_TABLE = re.compile(rf"(?:{_PART}\.)?{_PART}")
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """The table that a new migration makes followable; names as SQL folds them (lower case)."""
+    """The table that a new migration makes followable.
+
+    ``table`` is written as in SQL (``orders``, ``shop.orders``, ``shop."Orders"``), ``scope_column`` as the
+    catalog has it. Raises :class:`InputError` for what cannot be a name.
+    """
 
     table: str
     kind: str
@@ -267,24 +276,26 @@ class Track:
     def __post_init__(self) -> None:
         if not _TABLE.fullmatch(self.table):
             raise InputError(f"not a table name: {self.table!r} (write schema.table)")
-        if not _KIND.fullmatch(self.kind):
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", self.kind):
             raise InputError(f"not a kind: {self.kind!r} (lower-case letters, digits and _)")
-        if not re.fullmatch(_NAME, self.scope_column):
+        if not self.scope_column or "\n" in self.scope_column:
             raise InputError(f"not a column name: {self.scope_column!r}")
 
-    @property
-    def qualified(self) -> str:
-        table = self.table.lower()
-        return table if "." in table else f"public.{table}"
-
     def sql(self) -> str:
+        """The text of the migration."""
+        qualified = re.fullmatch(rf"{_PART}\.{_PART}", self.table)
+        table = _literal(self.table if qualified else f"public.{self.table}")
         return (
-            f"-- Subscribers of a {self.kind} (scope {self.kind}:<{self.scope_column.lower()}>) follow this table.\n"
-            "-- It needs RLS, a primary key, and the scope column NOT NULL; track_table says how to mend what is\n"
-            "-- missing. On a large table make the identity index first, in a no-transaction migration of its own.\n"
-            f"select public.track_table('{self.qualified}', kind => '{self.kind}', "
-            f"scope_column => '{self.scope_column.lower()}');\n"
+            f"-- Whoever follows a {self.kind} receives the changes of this table from now on.\n"
+            "-- The table needs row-level security, a primary key and a scope column that is NOT NULL;\n"
+            "-- track_table says how to mend what is missing.\n"
+            f"select public.track_table(\n  {table}, kind => {_literal(self.kind)},\n"
+            f"  scope_column => {_literal(self.scope_column)}\n);\n"
         )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +309,7 @@ class Created:
 
 
 def new(directory: Path, name: str, *, track: Track | None = None, now: datetime | None = None) -> Created:
-    """Begin a migration file whose version is the time (UTC), or one past the newest file's if that is later."""
+    """Begin a migration file. Its version is the time (UTC), or one second past the newest file's."""
     slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     if not slug:
         raise InputError(f"not a migration name: {name!r} (it needs a letter or a digit)")
