@@ -1,0 +1,53 @@
+-- RLS005: A policy reads a table that its role cannot read
+-- A subquery in a policy runs with the rights of whoever asks. Without SELECT on the other table it raises 42501, and one
+-- raising policy loses Realtime's whole poll batch, for everybody. With RLS on there and no policy for the role it finds
+-- nothing, so the policy is silently false and nobody receives anything.
+with looked_into as (
+  select distinct p.policy, p.relid, p.name, p.fqn, p.cmd, p.roles, d.refobjid as other, c.oid::regclass::text as other_name,
+    c.relrowsecurity as other_rls, c.relnamespace as other_schema
+  from policy p
+  join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.policy and d.refclassid = 'pg_class'::regclass
+  join pg_class c on c.oid = d.refobjid
+  where d.refobjid <> p.relid and c.relkind in ('r', 'p', 'v', 'm', 'f') and p.permissive
+),
+asked as (
+  select l.*, r.role, r.role_name,
+    not has_schema_privilege(r.role, l.other_schema, 'usage') or exists (
+      select from pg_depend d
+      where d.classid = 'pg_policy'::regclass and d.objid = l.policy and d.refclassid = 'pg_class'::regclass
+        and d.refobjid = l.other and d.refobjsubid > 0 and not has_column_privilege(r.role, l.other, d.refobjsubid::int2, 'select')
+    ) or not has_any_column_privilege(r.role, l.other, 'select') as raises,
+    l.other_rls and not exists (
+      select from pg_policy s
+      where s.polrelid = l.other and s.polpermissive and s.polcmd in ('r', '*')
+        and exists (select from unnest(s.polroles) q where q = 0 or pg_has_role(r.role, q, 'usage'))
+    ) as blind
+  from looked_into l join policy_role r using (policy)
+  join own_table t on t.relid = l.relid
+  where t.rls and has_schema_privilege(r.role, t.schema, 'usage')
+    and case l.cmd
+      when 'r' then has_any_column_privilege(r.role, l.relid, 'select')
+      when 'a' then has_any_column_privilege(r.role, l.relid, 'insert')
+      when 'w' then has_any_column_privilege(r.role, l.relid, 'update')
+      when 'd' then has_table_privilege(r.role, l.relid, 'delete')
+      else has_any_column_privilege(r.role, l.relid, 'select, insert, update')
+    end
+)
+select
+  'RLS005' as code, 'error' as level, format('policy %I on %s', name, fqn) as object,
+  format('The policy %I on %s reads %s, %s', name, fqn, other_name,
+    case when bool_or(raises)
+      then format('on which %s has no SELECT privilege: every query under it raises 42501, and Realtime loses the whole batch.',
+        string_agg(role_name, ', ' order by role_name) filter (where raises))
+      else format('where no policy lets %s read: the policy is silently false.', string_agg(role_name, ', ' order by role_name))
+    end) as detail,
+  case when bool_or(raises)
+    then format('grant select on %s to %s;', other_name, string_agg(quote_ident(role_name), ', ' order by role_name) filter (where raises))
+    else format('create policy %I on %s for select to %s using (/* the rows the user may know of */);',
+      split_part(other_name, '.', -1) || '_select', other_name, string_agg(quote_ident(role_name), ', ' order by role_name))
+  end as fix,
+  fqn || ' ' || name || ' ' || other_name as fingerprint
+from asked
+group by policy, name, fqn, other, other_name
+-- One role that cannot is wrong where it raises; being blind is wrong only if nobody is left who sees.
+having bool_or(raises) or bool_and(blind)

@@ -1,0 +1,23 @@
+-- UPD001: A published table that clients update has no updated_at
+-- Without it nobody can tell a stale row from a current one, nor order what arrives twice. Judged are published tables with an
+-- UPDATE policy; not link tables, whose rows come and go but hold nothing besides their keys.
+select
+  'UPD001' as code, 'warning' as level, t.fqn as object,
+  format('%s is published and clients may update it, but it has no updated_at column.', t.fqn) as detail,
+  format('alter table %s add column updated_at timestamptz not null default now();', t.fqn) as fix,
+  t.fqn as fingerprint
+from published t
+where t.rls and t.kind = 'r' and t.relid not in (select relid from change_time union select relid from tracked)
+  and exists (select from publication where pubupdate)
+  and exists (
+    select from policy p join policy_role r using (policy)
+    where p.relid = t.relid and p.permissive and p.cmd in ('w', '*') and has_any_column_privilege(r.role, t.relid, 'update')
+  )
+  and exists (
+    select from own_column c
+    where c.relid = t.relid and c.name !~* '^(created|inserted|joined|added|deleted)_?(at|on|by)$'
+      and not exists (
+        select from pg_constraint k
+        where k.conrelid = t.relid and k.contype in ('p', 'f') and c.attnum = any (k.conkey)
+      )
+  )

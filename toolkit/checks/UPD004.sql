@@ -1,0 +1,12 @@
+-- UPD004: updated_at has no default
+-- A new row then has none, or the one its writer thought of. A BEFORE INSERT trigger that writes the column serves as well.
+select
+  'UPD004' as code, 'warning' as level, c.fqn || '.' || quote_ident(c.name) as object,
+  format('%s.%s has no default: a new row has no time of change, or the writer''s.', c.fqn, quote_ident(c.name)) as detail,
+  format('alter table %s alter column %I set default now();', c.fqn, c.name) as fix,
+  c.fqn || '.' || c.name as fingerprint
+from change_time c
+where not c.has_default and not exists (
+  select from keeper k join pg_trigger g on g.oid = k.trigger
+  where k.relid = c.relid and k.column_name = c.name and g.tgtype & 4 = 4 and g.tgenabled in ('O', 'A')
+)

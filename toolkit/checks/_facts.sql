@@ -1,0 +1,191 @@
+-- What every check reads: put before each check's own query. Relations, not opinions.
+--
+-- The runner has set search_path to pg_catalog, so deparsed expressions and regclass texts are always
+-- schema-qualified; and the settings toolkit.schemas (comma-separated, '' for all), toolkit.expected (tables
+-- that must be published, as a JSON array of names) and toolkit.tracked (what track_table registered, as JSON).
+-- Judged are tables of the user's own: not those of Supabase, of Postgres, of an extension or of this toolkit.
+with recursive
+publication as (
+  select * from pg_publication where pubname = 'supabase_realtime'
+),
+-- The roles that a key or a token gives to a client. service_role bypasses RLS and is not judged.
+api as (
+  select oid as role, rolname as name from pg_roles where rolname in ('anon', 'authenticated')
+),
+own_schema as (
+  select oid, nspname as name from pg_namespace
+  where nspname !~ '^(pg_|supabase_|_)'
+    and nspname <> all (array[
+      'information_schema', 'auth', 'storage', 'realtime', 'extensions', 'graphql', 'graphql_public', 'vault',
+      'pgsodium', 'pgsodium_masks', 'net', 'cron', 'pgbouncer', 'pgmq', 'pgmq_public', 'pgtle', 'repack',
+      'tiger', 'tiger_data', 'topology', 'dbdev', 'etl'
+    ])
+    and (current_setting('toolkit.schemas') = ''
+         or nspname = any (string_to_array(current_setting('toolkit.schemas'), ',')))
+),
+own_table as materialized (
+  select
+    c.oid as relid, c.relname as name, s.name as schema, c.oid::regclass::text as fqn, c.relkind as kind,
+    c.relowner as owner, c.relrowsecurity as rls, c.relforcerowsecurity as forced, c.relreplident as replident,
+    c.relispartition as is_partition
+  from pg_class c join own_schema s on s.oid = c.relnamespace
+  where c.relkind in ('r', 'p') and c.relpersistence <> 't' and s.name <> 'realtime_toolkit'
+    and not exists (
+      select from pg_depend d
+      where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+    )
+),
+own_column as (
+  select
+    t.relid, t.fqn, a.attnum, a.attname as name, a.attnotnull as not_null, a.atthasdef as has_default,
+    a.attidentity as identity, a.attgenerated as generated, a.attstorage as storage,
+    a.atttypid as type, a.atttypmod as typmod, coalesce(nullif(y.typbasetype, 0), y.oid)::regtype::text as base_type
+  from own_table t
+  join pg_attribute a on a.attrelid = t.relid and a.attnum > 0 and not a.attisdropped
+  join pg_type y on y.oid = a.atttypid
+),
+-- What the publication names: here a partitioned root stands for itself.
+named as (
+  select r.prrelid as relid, r.prqual as row_filter, r.prattrs as column_list, r.oid as entry
+  from publication p join pg_publication_rel r on r.prpubid = p.oid
+),
+-- What Realtime is told of: partitions in place of their root, unless published via the root.
+published as materialized (
+  select t.* from own_table t
+  where t.relid in (select g.relid from publication p, lateral pg_get_publication_tables(p.pubname) g)
+),
+primary_key as (
+  select i.indrelid as relid, i.indimmediate as immediate, i.indkey::int2[] as cols
+  from pg_index i join own_table t on t.relid = i.indrelid
+  where i.indisprimary and i.indisvalid
+),
+-- The columns by which the log names an old row; null where there are none, and UPDATE and DELETE then fail.
+identity as materialized (
+  select t.relid, t.replident as kind,
+    case t.replident
+      when 'f' then (select array_agg(a.attnum) from pg_attribute a
+                     where a.attrelid = t.relid and a.attnum > 0 and not a.attisdropped)
+      when 'd' then (select k.cols from primary_key k where k.relid = t.relid and k.immediate)
+      when 'i' then (select i.indkey::int2[] from pg_index i
+                     where i.indrelid = t.relid and i.indisreplident and i.indisvalid)
+    end as cols
+  from own_table t
+),
+-- Who may select at least one column, as a Realtime subscription needs.
+reader as (
+  select t.relid, a.role, a.name as role_name from own_table t, api a
+  where has_schema_privilege(a.role, t.schema, 'usage') and has_any_column_privilege(a.role, t.relid, 'select')
+),
+policy as materialized (
+  select
+    p.oid as policy, p.polrelid as relid, t.fqn, p.polname as name, p.polcmd as cmd, p.polpermissive as permissive,
+    p.polroles as roles, pg_get_expr(p.polqual, p.polrelid) as qual, pg_get_expr(p.polwithcheck, p.polrelid) as wcheck
+  from pg_policy p join own_table t on t.relid = p.polrelid
+),
+policy_role as (
+  select p.policy, p.relid, a.role, a.name as role_name from policy p, api a
+  where exists (select from unnest(p.roles) r where r = 0 or pg_has_role(a.role, r, 'usage'))
+),
+-- Functions that a policy calls, other than Postgres' own.
+policy_function as (
+  select p.policy, d.refobjid as function, f.pronamespace::regnamespace::text as schema, f.proname as name, f.prosrc as body
+  from policy p
+  join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.policy and d.refclassid = 'pg_proc'::regclass
+  join pg_proc f on f.oid = d.refobjid
+),
+-- Policies whose answer depends on who asks. The role alone is not an identity.
+personal as materialized (
+  select p.policy from policy p
+  where coalesce(p.qual, '') || coalesce(p.wcheck, '') ~* 'current_setting\('
+    or exists (select from policy_function f where f.policy = p.policy and not (f.schema = 'auth' and f.name = 'role'))
+),
+-- Tables whose rows a role sees whoever the user is: published on purpose.
+public_read as (
+  select t.relid, a.role from own_table t, api a
+  where not t.rls
+    or exists (
+      select from policy p join policy_role r using (policy)
+      where p.relid = t.relid and r.role = a.role and p.permissive and p.cmd in ('r', '*')
+        and p.policy not in (select policy from personal)
+        and not exists (
+          select from policy s join policy_role q using (policy)
+          where s.relid = t.relid and q.role = a.role and not s.permissive and s.cmd in ('r', '*')
+            and s.policy in (select policy from personal)
+        )
+    )
+),
+-- Columns by which reading is restricted, so those that a subscription filters on: scope, owner, tenant.
+-- A column that is only compared with constants (a status, a flag) is none.
+filter_column as materialized (
+  select distinct c.relid, c.fqn, c.attnum, c.name
+  from policy p
+  join policy_role r using (policy)
+  join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.policy
+    and d.refclassid = 'pg_class'::regclass and d.refobjid = p.relid and d.refobjsubid > 0
+  join own_column c on c.relid = p.relid and c.attnum = d.refobjsubid
+  where p.permissive and p.cmd in ('r', '*') and p.policy in (select policy from personal)
+    and not exists (select from public_read o where o.relid = p.relid and o.role = r.role)
+    and c.base_type in ('uuid', 'smallint', 'integer', 'bigint', 'text', 'character varying', 'character', 'citext',
+                        'extensions.citext', 'public.citext')
+    and p.qual ~ ('\m' || c.name || '\M')
+    and p.qual !~ ('\m' || c.name || '\)?(::text)? (=|<>|>|<|>=|<=|~~|!~~) (ANY \(+ARRAY\[)?(''|[0-9])')
+),
+-- Trigger functions and others that send to a private or public topic from the database.
+sender as (
+  select f.oid as function, f.prosecdef as definer, f.proconfig as config, f.prorettype = 'trigger'::regtype as is_trigger,
+    f.oid::regprocedure::text as signature
+  from pg_proc f join own_schema s on s.oid = f.pronamespace
+  where f.prokind in ('f', 'p')
+    and coalesce(f.prosrc, '') || coalesce(pg_get_function_sqlbody(f.oid), '')
+        ~* '\mrealtime\s*\.\s*"?(send|send_binary|broadcast_changes)"?\s*\('
+),
+tracked as (
+  select t.relid, x.kind, x.scope_column
+  from jsonb_to_recordset(current_setting('toolkit.tracked')::jsonb) as x (relation text, kind text, scope_column text)
+  join own_table t on t.relid = to_regclass(x.relation)
+),
+-- The column by which a published table says when a row last changed.
+change_time as materialized (
+  select c.*, p.schema, p.name as table_name
+  from published p join own_column c using (relid)
+  where p.relid not in (select relid from tracked)  -- TRK001 judges those
+    and c.name ~* '^(last_?)?(updated|modified|changed)_?(at|on|time|ts|date)$'
+),
+-- Row triggers before UPDATE whose function writes that column, with the expression it writes where that can be read.
+-- A function of another language than PL/pgSQL is believed by its arguments: moddatetime(updated_at) is such a one.
+keeper as materialized (
+  select
+    c.relid, c.name as column_name, g.oid as trigger, g.tgname as name, g.tgenabled as enabled, g.tgattr::int2[] as only_columns,
+    pg_get_triggerdef(g.oid) as definition, f.oid::regproc::text as function, s.source,
+    (regexp_match(s.source, '(?:\mbegin|\mthen|\melse|;)\s*new\s*\.\s*"?' || lower(c.name) || '"?\s*:?=\s*([^;]+)'))[1] as written
+  from change_time c
+  join pg_trigger g on g.tgrelid = c.relid and not g.tgisinternal and g.tgtype::int & (1 | 2 | 16) = (1 | 2 | 16)
+  join pg_proc f on f.oid = g.tgfoid
+  join pg_language l on l.oid = f.prolang
+  cross join lateral (
+    select case when l.lanname = 'plpgsql'
+      then lower(regexp_replace(regexp_replace(f.prosrc, '--[^\n]*', '', 'g'), '/\*.*?\*/', '', 'g'))
+      else '' end as source
+  ) as s
+  where s.source ~ ('new\s*\.\s*"?' || lower(c.name) || '"?\s*:?=')
+    or s.source ~ ('''' || lower(c.name) || '''')
+    or position(convert_to(lower(c.name), 'UTF8') in g.tgargs) > 0
+    or s.source ~ '\mselect\M[^;]*\minto\M[^;]*\mnew\s*\.'
+),
+-- Policies on realtime.messages decide who may join a private channel (SELECT) and send on it (INSERT).
+channel_policy as materialized (
+  select p.*, array_remove(array[
+      case when x.expr !~ 'extension' or x.expr ~ '''broadcast''' then 'broadcast' end,
+      case when x.expr !~ 'extension' or x.expr ~ '''presence''' then 'presence' end], null) as extensions,
+    x.expr ~* '^\(*true\)*$|^\(*(\d+|''[^'']*''::\w+) = \1\)*$|\mOR true\M|\(true OR\M' as always,
+    array(select a.name::text from api a where exists (
+      select from unnest(p.roles) r where r = 0 or pg_has_role(a.role, r, 'usage')) order by 1) as role_names
+  from (
+    select oid as policy, polname as name, polcmd as cmd, polpermissive as permissive, polroles as roles,
+      pg_get_expr(polqual, polrelid) as qual, pg_get_expr(polwithcheck, polrelid) as wcheck
+    from pg_policy where polrelid = to_regclass('realtime.messages')
+  ) as p
+  cross join lateral (
+    select coalesce(case when p.cmd = 'a' then p.wcheck else p.qual end, p.wcheck) as expr
+  ) as x
+)

@@ -1,0 +1,105 @@
+"""Run the static checks: read-only, in one snapshot, changing nothing."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from toolkit.errors import ConfigError
+from toolkit.verify.model import CheckResult, Finding, Level, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from psycopg.rows import TupleRow
+
+    from toolkit.verify.catalogue import StaticCheck
+
+    Connection = psycopg.Connection[TupleRow]
+
+TIMEOUT = "30s"
+_TRACKED = """
+select coalesce(jsonb_agg(jsonb_build_object(
+  'relation', relation::regclass::text, 'kind', kind, 'scope_column', scope_column)), '[]')::text
+from realtime_toolkit.tracked
+"""
+
+
+def run_static(
+    connection: Connection,
+    checks: Sequence[StaticCheck],
+    *,
+    schemas: Sequence[str] = (),
+    expected: Sequence[str] = (),
+) -> tuple[CheckResult, ...]:
+    """Every check's verdict. ``expected`` are tables that must be published; ``schemas`` none means all."""
+    with snapshot(connection):
+        set_local(connection, "toolkit.schemas", ",".join(schemas))
+        set_local(connection, "toolkit.expected", json.dumps(list(expected)))
+        set_local(connection, "toolkit.tracked", _tracked(connection))
+        return tuple(_run(connection, check) for check in checks)
+
+
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """A read-only transaction whose names are all spelled out (``search_path = pg_catalog``)."""
+    with connection.transaction(force_rollback=True):
+        connection.execute("set transaction isolation level repeatable read, read only")
+        set_local(connection, "search_path", "pg_catalog")
+        set_local(connection, "statement_timeout", TIMEOUT)
+        # Deparsed expressions must not depend on the session; these queries gain nothing by JIT.
+        set_local(connection, "standard_conforming_strings", "on")
+        set_local(connection, "jit", "off")
+        yield
+
+
+def set_local(connection: Connection, name: str, value: str) -> None:
+    connection.execute("select pg_catalog.set_config(%s, %s, true)", (name, value))
+
+
+def server_version(connection: Connection) -> str:
+    """Raises :class:`ConfigError` below Postgres 15, whose catalog the checks do not know."""
+    if connection.info.server_version < 150000:
+        raise ConfigError("verify reads the catalog of Postgres 15 or later")
+    return str(connection.info.parameter_status("server_version"))
+
+
+def _tracked(connection: Connection) -> str:
+    """What track_table registered; nothing where the toolkit's schema is not there or may not be read."""
+    try:
+        with connection.transaction():
+            row = connection.execute(_TRACKED).fetchone()
+    except (
+        psycopg.errors.UndefinedTable,
+        psycopg.errors.InvalidSchemaName,
+        psycopg.errors.InsufficientPrivilege,
+    ):
+        return "[]"
+    return str(row[0]) if row else "[]"
+
+
+def _run(connection: Connection, check: StaticCheck) -> CheckResult:
+    try:
+        with connection.transaction():
+            rows = connection.execute(check.sql.encode()).fetchall()
+    except psycopg.OperationalError as error:
+        if error.sqlstate is None:
+            raise
+        return _undecided(check, error)
+    except psycopg.DatabaseError as error:
+        return _undecided(check, error)
+    findings = tuple(sorted(map(_finding, rows), key=lambda f: (f.object, f.detail)))
+    return CheckResult(check.rule, Outcome.FAIL if findings else Outcome.PASS, findings)
+
+
+def _undecided(check: StaticCheck, error: psycopg.Error) -> CheckResult:
+    text = error.diag.message_primary or type(error).__name__
+    return CheckResult(check.rule, Outcome.UNDECIDED, reason=f"{text} ({error.sqlstate})")
+
+
+def _finding(row: Any) -> Finding:
+    code, level, name, detail, fix, fingerprint = row
+    return Finding(code, Level(level), name, detail, fix, f"{code} {fingerprint}")
