@@ -37,13 +37,14 @@ async def persist(
     """Repeat an idempotent call while it fails with a retryable error, for ``patience`` seconds."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + patience
-    for delay in backoff():
+    for tries, delay in enumerate(backoff()):
         try:
             return await call()
         except ToolkitError as error:
             if not error.retryable or clock() + delay >= deadline:
                 raise
-            log.warning("%s; again in %.1f s", error, delay)
+            level = logging.INFO if tries else logging.WARNING  # one line an outage
+            log.log(level, "%s; trying again", error)
         await pause(delay)
     raise AssertionError("backoff() has no end")
 
