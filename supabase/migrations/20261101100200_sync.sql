@@ -40,6 +40,14 @@ begin
     ) p on true
     where k.kind = readable_tables.kind
   ),
+  quoted as (
+    select c.*, q.quote,
+      lag(q.quote) over w as closing,
+      c.place is not null and lead(c.place) over w is null as is_last
+    from cols c
+    cross join lateral (select case when c.type = 'uuid'::regtype then '"' else '' end as quote) q
+    window w as (partition by c.relation order by c.place)
+  ),
   tables as (
     select c.relation, c.scope_column,
       array_agg(c.name order by c.place) filter (where c.place is not null) as keys,
@@ -48,9 +56,10 @@ begin
       array_agg(c.name order by c.attnum) filter (where c.readable) as columns,
       -- Integers and UUIDs read the same in JSON as in plain text, which is several times as fast.
       case when bool_and(c.type in ('int2'::regtype, 'int4', 'int8', 'uuid')) filter (where c.place is not null)
-        then '''['' || ' || string_agg(
-          format(case when c.type = 'uuid'::regtype then '''"'' || t.%I || ''"''' else 't.%I' end, c.name),
-          ' || '', '' || ' order by c.place) filter (where c.place is not null) || ' || '']'''
+        then string_agg(
+          format('%L || t.%I', case when c.place = 1 then '[' else c.closing || ', ' end || c.quote, c.name),
+          ' || ' order by c.place) filter (where c.place is not null)
+          || format(' || %L', max(c.quote) filter (where c.is_last) || ']')
         else 'jsonb_build_array(' || string_agg(
           format(case when c.type = 'bytea'::regtype then 'encode(t.%I, ''hex'')' else 't.%I' end, c.name),
           ', ' order by c.place) filter (where c.place is not null) || ')::text'
@@ -63,7 +72,7 @@ begin
       end as row_sql,
       bool_and(c.readable) filter (
         where c.place is not null or c.name in (c.scope_column, 'version', 'changed_in')) as followable
-    from cols c
+    from quoted c
     group by c.relation, c.scope_column
   )
   select n.nspname || '.' || r.relname, n.nspname::text, r.relname::text, format('%I.%I', n.nspname, r.relname),
@@ -123,14 +132,14 @@ $$;
 revoke all on function realtime_toolkit.scope_tables(text, text) from public, anon, authenticated, service_role;
 grant execute on function realtime_toolkit.scope_tables(text, text) to authenticated, service_role;
 
--- What toolkit.model.key_hash and row_hash are made of: MD5 texts of table, key (and version, changed_in).
+-- What toolkit.model.key_hash and row_hash are made of: MD5 over table, key (and version, changed_in).
 create function realtime_toolkit.key_hash_sql(t realtime_toolkit.followed) returns text
 language sql immutable set search_path = ''
 as $$ select format('md5(%L || %s)', t.name || chr(31), t.key_sql) $$;
 create function realtime_toolkit.row_hash_sql(t realtime_toolkit.followed) returns text
 language sql immutable set search_path = ''
 as $$
-  select format('(''x'' || left(md5(%L || %s || %3$L || t.version || %3$L || t.changed_in), 16))::bit(64)::bigint',
+  select format('(''x'' || left(md5(%L || %s || (%3$L || t.version || (%3$L || t.changed_in))), 16))::bit(64)::bigint',
     t.name || chr(31), t.key_sql, chr(31))
 $$;
 revoke all on function realtime_toolkit.key_hash_sql(realtime_toolkit.followed)
@@ -150,23 +159,28 @@ $$;
 revoke all on function realtime_toolkit.digest(bigint, numeric) from public, anon, authenticated, service_role;
 grant execute on function realtime_toolkit.digest(bigint, numeric) to authenticated, service_role;
 
-create function realtime_toolkit.scope_digest(tables realtime_toolkit.followed[], value text) returns jsonb
+-- One pass over a scope: the digest of all that is visible, and the tables in which the filter (of $2 since
+-- and $4 future, as in page_sql) finds something.
+create function realtime_toolkit.scope_digest(
+  tables realtime_toolkit.followed[], value text, filter text, since text, future xid8,
+  out digest jsonb, out changed text[]
+)
 language plpgsql stable set search_path = ''
 as $$
 declare
   parts text;
-  answer jsonb;
 begin
-  select string_agg(format('select %s from %s t where %s',
-    realtime_toolkit.row_hash_sql(t), t.source, t.in_scope_sql), ' union all ') into parts
+  select string_agg(format('select %L, count(*), sum(%s), count(*) filter (where true%s) from %s t where %s',
+    t.name, realtime_toolkit.row_hash_sql(t), filter, t.source, t.in_scope_sql), ' union all ') into parts
   from unnest(tables) t;
-  execute format('select realtime_toolkit.digest(count(*), sum(h)) from (%s) as r (h)', parts) into answer using value;
-  return answer;
+  execute format('select realtime_toolkit.digest(sum(p.count)::bigint, sum(p.total)), '
+    'array_agg(p.name) filter (where p.matching > 0) from (%s) as p (name, count, total, matching)', parts)
+  into digest, changed using value, since, null::text, future;
 end
 $$;
-revoke all on function realtime_toolkit.scope_digest(realtime_toolkit.followed[], text)
+revoke all on function realtime_toolkit.scope_digest(realtime_toolkit.followed[], text, text, text, xid8)
   from public, anon, authenticated, service_role;
-grant execute on function realtime_toolkit.scope_digest(realtime_toolkit.followed[], text)
+grant execute on function realtime_toolkit.scope_digest(realtime_toolkit.followed[], text, text, text, xid8)
   to authenticated, service_role;
 
 create function public.tracked_tables(kind text) returns jsonb
@@ -246,23 +260,27 @@ declare
   page_bytes constant bigint := 8 * 1024 * 1024;
   tables realtime_toolkit.followed[] := realtime_toolkit.scope_tables(kind, value);
   here text := realtime_toolkit.epoch();
-  now_seen text := pg_current_snapshot();
+  snapshot text := pg_current_snapshot();
   horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
   -- Rows restored from another cluster carry numbers from its future: only a full sync sends them.
   future xid8 := greatest(pg_snapshot_xmax(pg_current_snapshot()),
     (pg_current_xact_id_if_assigned()::text::numeric + 1)::text::xid8);
-  is_full boolean := false;
   place jsonb := realtime_toolkit.continuation(after);
+  is_full boolean := false;
+  more boolean := false;
   seen text;
-  started text := now_seen;
+  started text := snapshot;
+  last_table text;
+  last_key text[];
   filter text;
+  digest jsonb;
+  changed text[];
   t realtime_toolkit.followed;
   r record;
   items jsonb[] := '{}';
-  changed xid8[] := '{}';
+  changed_in xid8[] := '{}';
   n integer := 0;
   bytes bigint := 0;
-  answer jsonb := jsonb_build_object('epoch', here);
 begin
   if since !~ '^[0-9]{1,20}$' then
     raise exception 'not a cursor: %', quote_literal(left(since, 100)) using errcode = 'invalid_text_representation';
@@ -271,10 +289,11 @@ begin
     since := place ->> 'since';
     seen := place ->> 'seen';
     started := place ->> 'started';
+    last_table := place ->> 'table';
+    last_key := array(select jsonb_array_elements_text(place -> 'key'));
   else
     is_full := since is null or place is not null or coalesce(epoch <> here, false) or since::xid8 > horizon;
     since := case when not is_full then since end;
-    place := null;
   end if;
 
   <<series>>
@@ -284,38 +303,46 @@ begin
         ' and t.changed_in < $4 and not pg_visible_in_snapshot(t.changed_in, cast($3 as pg_snapshot))'
       when since is not null then ' and t.changed_in >= cast($2 as xid8) and t.changed_in < $4'
       else '' end;
+    if seen is null and since is not null and last_table is null then
+      -- The usual case, a short delta: most tables need no second look.
+      select d.digest, coalesce(d.changed, '{}') into digest, changed
+      from realtime_toolkit.scope_digest(tables, value, filter, since, future) d;
+    end if;
     foreach t in array tables loop
-      continue when t.name collate "C" < place ->> 'table';
-      for r in execute realtime_toolkit.page_sql(t, filter, coalesce(t.name = place ->> 'table', false))
-        using value, since, seen, future, array(select jsonb_array_elements_text(place -> 'key'))
+      continue when t.name collate "C" < last_table or t.name <> all (changed);
+      for r in execute realtime_toolkit.page_sql(t, filter, coalesce(t.name = last_table, false))
+        using value, since, seen, future, last_key
       loop
-        exit series when n >= greatest(page_size, 1) or bytes > page_bytes;
+        more := n >= greatest(page_size, 1) or bytes > page_bytes;
+        exit series when more;
         n := n + 1;
         bytes := bytes + pg_column_size(r.item);
         items[n] := r.item;
-        changed[n] := r.changed_in;
-        place := jsonb_build_object('table', t.name, 'key', r.at);
+        changed_in[n] := r.changed_in;
+        last_table := t.name;
+        last_key := r.at;
       end loop;
     end loop;
-    if started = now_seen then
-      started := null;
-      exit;
-    end if;
+    exit when started = snapshot;
     seen := started;
-    started := now_seen;
-    place := null;
+    started := snapshot;
+    last_table := null;
   end loop;
 
-  if started is null then
-    answer := answer || jsonb_build_object('cursor', horizon::text, 'more', false, 'after', null,
-      'digest', realtime_toolkit.scope_digest(tables, value));
-  else
-    answer := answer || jsonb_build_object('cursor', coalesce(since, '0'), 'more', true, 'digest', null,
-      'after', (jsonb_build_object('epoch', here, 'since', since, 'seen', seen, 'started', started) || place)::text);
+  if digest is null and not more then
+    select d.digest into digest from realtime_toolkit.scope_digest(tables, value, '', since, future) d;
   end if;
-  return answer || jsonb_build_object('full', is_full, 'rows', (
-    select coalesce(jsonb_agg(i.item order by i.changed_in, i.place), '[]')
-    from unnest(items, changed) with ordinality as i (item, changed_in, place)));
+  return jsonb_build_object(
+    'epoch', here,
+    'cursor', case when more then coalesce(since, '0') else horizon::text end,
+    'full', is_full,
+    'more', more,
+    'after', case when more then jsonb_build_object('epoch', here, 'since', since, 'seen', seen,
+      'started', started, 'table', last_table, 'key', last_key)::text end,
+    'digest', case when not more then digest end,
+    'rows', (
+      select coalesce(jsonb_agg(i.item order by i.changed_in, i.place), '[]')
+      from unnest(items, changed_in) with ordinality as i (item, changed_in, place)));
 end
 $$;
 comment on function public.sync_scope(text, text, text, text, integer, text) is
