@@ -210,7 +210,7 @@ def _connect_error(where: str, text: str) -> ToolkitError:
     detail = one_line(text.strip().splitlines()[0].rpartition("failed: ")[2])
     if re.search("authentication failed|no password supplied|pg_hba.conf|role .* does not exist", text):
         return Unauthorized(f"Postgres at {where}: {detail}")
-    if re.search("database .* does not exist", text):
+    if re.search("database .* does not exist|invalid .*value", text):
         return ConfigError(f"Postgres at {where}: {detail}")
     if "FATAL" in text:  # starting up, shutting down, too many connections
         return StoreUnavailable(f"Postgres at {where}: {detail}")
@@ -221,10 +221,11 @@ def _postgres_address(conninfo: str) -> str:
     try:
         given = conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError:  # its text may quote a part of the password
-        raise ConfigError(
-            "the Postgres address is malformed (postgresql://user:password@host:5432/db)"
-        ) from None
-    return f"{given.get('host') or 'localhost'}:{given.get('port') or 5432}"
+        given = {"port": "malformed"}
+    port = str(given.get("port") or 5432)
+    if not re.fullmatch(r"\d+(,\d+)*", port):
+        raise ConfigError("the Postgres address is not postgresql://user:password@host:5432/db")
+    return f"{given.get('host') or 'localhost'}:{port}"
 
 
 def _claims(claims: Mapping[str, Any]) -> list[str]:

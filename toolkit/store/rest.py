@@ -12,6 +12,7 @@ import httpx
 
 from toolkit.errors import (
     ConfigError,
+    InputError,
     StoreError,
     StoreUnavailable,
     ToolkitError,
@@ -64,6 +65,7 @@ class RestStore(Store):
         )
 
     async def __aenter__(self) -> Self:
+        """Connects to nothing yet: each call says for itself what is wrong."""
         return self
 
     async def __aexit__(
@@ -113,11 +115,13 @@ class RestStore(Store):
     ) -> httpx.Response:
         what = f"{what} at {self.where}"
         headers = await self._headers(prefer)
-        content = None if body is None else json.dumps(body, default=str)
         try:
+            content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
             answer = await self._client.request(method, path, params=query, content=content, headers=headers)
         except httpx.HTTPError as error:
             raise _transport_error(what, error) from error
+        except UnicodeEncodeError as error:
+            raise InputError(f"{what}: {one_line(str(error))}") from error
         if answer.is_error:
             raise _answer_error(what, answer)
         return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from uuid import uuid4
 
 from toolkit.errors import ContentMismatch, NotFound, Unauthorized
@@ -12,6 +12,7 @@ from toolkit.model import Digest, Row, Scope, SyncedRow, SyncPage, TrackedTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import TracebackType
 
 Filter = tuple[str, str, Any]
 """(column, ``eq`` | ``gte`` | ``lt``, value)"""
@@ -42,6 +43,14 @@ class Store(ABC):
 
     where: str
     """The address as error messages show it: no user, no password, no key."""
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    @abstractmethod
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     # Following a scope
 
