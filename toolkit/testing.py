@@ -1,0 +1,164 @@
+"""pytest plugin: a whole local Supabase in a test session.
+
+    async def test_the_owner_sees_it(supabase_stack, as_user):
+        alice, mallory = as_user(), as_user()
+        async with alice.client() as mine, mallory.client() as theirs:
+            await mine.table("conversations").insert({"title": "hello"}).execute()
+            assert len((await mine.table("conversations").select("*").execute()).data) == 1
+            assert (await theirs.table("conversations").select("*").execute()).data == []
+
+``supabase_stack`` is started once per session (once per worker under pytest-xdist) with the migrations in
+``supabase/migrations``; the ini option ``supabase_migrations`` names another folder, and overriding the
+fixture ``supabase_stack_options`` gives any argument of :class:`toolkit.stack.LocalStack`.
+
+Loaded by every pytest run where the toolkit is installed, so it imports nothing heavy at the top.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
+    from supabase import AsyncClient
+
+    from toolkit.stack import LocalStack
+
+T = TypeVar("T")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini(
+        "supabase_migrations",
+        "folder of migrations that the fixture supabase_stack applies (default: supabase/migrations)",
+        default="supabase/migrations",
+    )
+
+
+class StackThread:
+    """A :class:`~toolkit.stack.LocalStack` in a thread with an event loop of its own.
+
+    So it serves whatever the tests do: several loops, blocking clients, a loop closed after each test.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._up = threading.Event()
+        self._down: asyncio.Event | None = None
+        self._error: BaseException | None = None
+        self._stack: LocalStack | None = None
+
+    def start(self) -> LocalStack:
+        """Returns when everything is ready. Raises what :class:`~toolkit.stack.LocalStack` raises."""
+        self._thread = threading.Thread(target=self._run, name="supabase-stack")
+        self._thread.start()
+        self._up.wait()
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+        assert self._stack is not None
+        return self._stack
+
+    def stop(self) -> None:
+        if self._loop is not None and self._down is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._down.set)
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            raise self._error
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the stack's loop, from another thread, and return its result."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._up.set()
+
+    async def _serve(self) -> None:
+        from toolkit.stack import LocalStack
+
+        self._loop = asyncio.get_running_loop()
+        self._down = asyncio.Event()
+        async with LocalStack(**self._options) as self._stack:
+            self._up.set()
+            await self._down.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class TestUser:
+    """A user of the stack: a token that is accepted everywhere. Signing up is not needed."""
+
+    __test__ = False
+
+    id: str
+    token: str
+    url: str
+    anon_key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """For requests made by hand."""
+        return {"apikey": self.anon_key, "Authorization": f"Bearer {self.token}"}
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[AsyncClient]:
+        """A ``supabase`` client that acts as this user, over REST and Realtime."""
+        from supabase import acreate_client
+        from supabase.lib.client_options import AsyncClientOptions
+
+        options = AsyncClientOptions(headers={"Authorization": f"Bearer {self.token}"})
+        client = await acreate_client(self.url, self.anon_key, options)
+        await client.realtime.set_auth(self.token)
+        try:
+            yield client
+        finally:
+            await client.realtime.close()
+            await client.postgrest.aclose()
+
+
+@pytest.fixture(scope="session")
+def supabase_stack_options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Arguments of :class:`~toolkit.stack.LocalStack`; override this fixture to change them."""
+    named = Path(str(request.config.getini("supabase_migrations")))
+    migrations = named if named.is_absolute() else request.config.rootpath / named
+    return {"migrations": migrations if migrations.is_dir() else None}
+
+
+@pytest.fixture(scope="session")
+def supabase_stack(supabase_stack_options: dict[str, Any]) -> Iterator[LocalStack]:
+    """A running, migrated stack."""
+    thread = StackThread(**supabase_stack_options)
+    stack = thread.start()
+    try:
+        yield stack
+    finally:
+        thread.stop()
+
+
+@pytest.fixture
+def as_user(supabase_stack: LocalStack) -> Callable[..., TestUser]:
+    """``as_user()`` is a new user, ``as_user(id, **claims)`` a certain one."""
+
+    def act(user_id: str | None = None, **claims: Any) -> TestUser:
+        named = user_id or str(uuid.uuid4())
+        token = supabase_stack.token(named, **claims)
+        return TestUser(named, token, supabase_stack.url, supabase_stack.anon_key)
+
+    return act
