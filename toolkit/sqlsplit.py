@@ -253,3 +253,14 @@ def same_meaning(one: Iterable[str], other: Iterable[str]) -> bool:
     return " ; ".join(filter(None, map(significant, one))) == " ; ".join(
         filter(None, map(significant, other))
     )
+
+
+def without_word(sql: str, word: str) -> str:
+    """The text without the first occurrence of a keyword."""
+    at = 0
+    while at < len(sql):
+        token = _token(sql, at, backslashes=False)
+        if token.kind is Kind.WORD and token.text.lower() == word:
+            return sql[: token.start] + sql[token.end :]
+        at = token.end
+    return sql

@@ -37,6 +37,8 @@ from toolkit.migrate.files import (
     read_directory,
 )
 from toolkit.migrate.history import TO_DO, Entry, State, StatusReport, compare
+from toolkit.migrate.plan import Lock, Plan, PlannedFile, PlannedStatement, rehearse, unrehearsed
+from toolkit.migrate.repair import Baseline, Repaired, baseline, repair
 from toolkit.migrate.run import Runner
 from toolkit.migrate.session import (
     connect,
@@ -56,27 +58,36 @@ if TYPE_CHECKING:
     from toolkit.migrate.session import Connection, Notice
 
 __all__ = [
+    "Baseline",
     "CopiedFile",
     "CopyState",
     "Created",
     "Entry",
     "Initialised",
+    "Lock",
     "Migration",
+    "Plan",
+    "PlannedFile",
+    "PlannedStatement",
     "Problem",
     "ProblemCode",
+    "Repaired",
     "State",
     "StatusReport",
     "Track",
     "UpResult",
     "apply_all",
+    "baseline",
     "compare",
     "init",
     "is_local",
     "migrations_of",
     "new",
     "packaged_migrations",
+    "plan",
     "problems",
     "read_directory",
+    "repair",
     "status",
     "up",
 ]
@@ -123,10 +134,7 @@ def up(
     a transaction-mode pooler.
     """
     begun = time.monotonic()
-    migrations = usable(directory, notice)
-    if target is not None and target not in {migration.version for migration in migrations}:
-        raise InputError(f"no migration has version {target}")
-    migrations = tuple(m for m in migrations if target is None or m.version <= target)
+    migrations = _up_to(usable(directory, notice), target)
 
     def pending(connection: Connection) -> tuple[History, list[Migration]]:
         seen = history.read(connection)
@@ -142,6 +150,40 @@ def up(
             notice,
         )
     return UpResult(applied, len(migrations) - len(applied), time.monotonic() - begun)
+
+
+def plan(
+    dsn: str,
+    directory: Path,
+    *,
+    target: str | None = None,
+    include_all: bool = False,
+    rehearse_on: str | None = None,
+    allow_remote: bool = False,
+    lock_timeout: float = 4.0,
+    notice: Notice = silent,
+) -> Plan:
+    """What ``up`` would do on ``dsn``, with the locks each statement takes.
+
+    The locks come from running the files in one transaction that is rolled back, on the database
+    ``rehearse_on`` (a local stack; it may be empty) or on ``dsn`` itself. Unless that is this machine, or
+    ``allow_remote`` is set, nothing is run: the plan is then SQL and order alone, ``rehearsed`` false.
+    Raises as :func:`up` does where ``up`` would refuse to begin.
+    """
+    migrations = _up_to(usable(directory, notice), target)
+    with translated(dsn), closing(connect(dsn, notice=notice)) as connection:
+        seen = history.read(connection)
+    pending = to_apply(migrations, seen, problems(directory), include_all=include_all, target=target)
+    where = rehearse_on or dsn
+    if not pending or not (is_local(where) or allow_remote):
+        return unrehearsed(pending)
+    return rehearse(where, migrations, pending, lock_timeout=lock_timeout, notice=notice)
+
+
+def _up_to(migrations: tuple[Migration, ...], target: str | None) -> tuple[Migration, ...]:
+    if target is not None and target not in {migration.version for migration in migrations}:
+        raise InputError(f"no migration has version {target}")
+    return tuple(m for m in migrations if target is None or m.version <= target)
 
 
 def apply_all(dsn: str, directory: Path) -> UpResult:

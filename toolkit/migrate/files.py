@@ -100,18 +100,10 @@ def _named(directory: Path) -> list[tuple[Path, re.Match[str]]]:
 def _read(path: Path, match: re.Match[str]) -> Migration:
     sql = read_sql(path)
     statements = split(sql)
-    head = sql[: sql.find("\n", _first_word(statements, sql)) + 1] if statements else sql
+    head = sql[: statements[0].offset + statements[0].lead] if statements else ""
     return Migration(
         match[1], match[2], path, sql, statements, transactional=not _NO_TRANSACTION.search(head)
     )
-
-
-def _first_word(statements: tuple[Statement, ...], sql: str) -> int:
-    """Offset at which the first statement's line begins; a directive further down is only a comment."""
-    at = 0
-    for _ in range(statements[0].line - 1):
-        at = sql.index("\n", at) + 1
-    return at
 
 
 def read_sql(path: Path) -> str:
@@ -308,27 +300,43 @@ class Created:
         return asdict(self)
 
 
-def new(directory: Path, name: str, *, track: Track | None = None, now: datetime | None = None) -> Created:
-    """Begin a migration file. Its version is the time (UTC), or one second past the newest file's."""
+def new(
+    directory: Path,
+    name: str,
+    *,
+    track: Track | None = None,
+    sql: str = "",
+    before: str | None = None,
+    now: datetime | None = None,
+) -> Created:
+    """Begin a migration file; its text is ``sql``, or what makes a table followable.
+
+    Its version is the time (UTC), or one second past the newest file's if that is later; with ``before``
+    one second before that version, if that is earlier.
+    """
     slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     if not slug:
         raise InputError(f"not a migration name: {name!r} (it needs a letter or a digit)")
     directory.mkdir(parents=True, exist_ok=True)
-    version = _next_version([match[1] for _, match in _named(directory)], now or datetime.now(UTC))
-    sql = track.sql() if track else ""
+    present = (now or datetime.now(UTC)).astimezone(UTC).strftime(_TIME)
+    if before is not None:
+        version = min(present, _seconds_from(before, -1))
+    else:
+        newest = max((match[1] for _, match in _named(directory)), default="")
+        version = present if newest < present else _seconds_from(newest, 1)
+    text = track.sql() if track else sql
     path = directory / f"{version}_{slug}.sql"
     with path.open("x", encoding="utf-8") as file:
-        file.write(sql)
-    return Created(str(path), version, sql)
+        file.write(text)
+    return Created(str(path), version, text)
 
 
-def _next_version(existing: list[str], now: datetime) -> str:
-    version = now.astimezone(UTC).strftime("%Y%m%d%H%M%S")
-    newest = max(existing, default="")
-    if newest < version:
-        return version
+_TIME = "%Y%m%d%H%M%S"
+
+
+def _seconds_from(version: str, seconds: int) -> str:
     try:
-        newest_time = datetime.strptime(newest, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        when = datetime.strptime(version, _TIME).replace(tzinfo=UTC)
     except ValueError:
-        raise InputError(f"the newest version, {newest}, is not a time: name the new file by hand") from None
-    return (newest_time + timedelta(seconds=1)).strftime("%Y%m%d%H%M%S")
+        raise InputError(f"version {version} is not a time (14 digits): name the new file by hand") from None
+    return (when + timedelta(seconds=seconds)).strftime(_TIME)

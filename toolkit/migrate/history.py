@@ -72,8 +72,8 @@ class History:
     rows: tuple[Recorded, ...] = ()
     progress: tuple[Progress, ...] = ()
 
-    def has(self, version: str) -> bool:
-        return any(row.version == version for row in self.rows)
+    def row(self, version: str) -> Recorded | None:
+        return next((row for row in self.rows if row.version == version), None)
 
 
 def create(connection: Connection) -> None:

@@ -65,7 +65,7 @@ class Runner:
                 return self._retrying(lambda: self._whole(migration))
             return self._stepwise(migration, begun)
         except Refused as refused:
-            if history.read(self._connection).has(migration.version):
+            if not self._connection.closed and history.read(self._connection).row(migration.version):
                 self._notice(f"{migration.file} was applied by another tool meanwhile")
                 return False
             raise refused.error from None
@@ -244,10 +244,12 @@ def failure(migration: Migration, at: Statement | None, error: psycopg.Error, ou
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         lost = "the connection was lost; a run takes up where it is safe to: migrate up"
         return Unreachable(f"{migration.file}{f':{at.line}' if at else ''}: {lost}")
-    message = error.diag.message_primary or str(error)
-    extra = [text for text in (error.diag.message_detail, error.diag.message_hint) if text]
+    diag = error.diag
+    message = diag.message_primary or str(error)
+    context = (diag.context or "").partition("\n")[0] if not diag.statement_position else None
+    extra = [text.rstrip(".") for text in (diag.message_detail, diag.message_hint, context) if text]
     if isinstance(error, ONLY_OUTSIDE) and migration.transactional:
-        extra.append(f"Put it in a file that begins with: {DIRECTIVE}")
+        extra.append(f"put it in a file that begins with: {DIRECTIVE}")
     code = f" ({error.sqlstate})" if error.sqlstate else ""
     line = "; ".join([f"{_place(migration, at, error)}: {message}{code}", *extra, outcome])
     return MigrationError(" ".join(line.split()))
