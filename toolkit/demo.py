@@ -20,17 +20,18 @@ from urllib.parse import urlsplit
 import psycopg
 
 from toolkit.agent import paced, stream_text
+from toolkit.events import RowChanged, TextAppended, TextReset
 from toolkit.listener import Listener
 from toolkit.model import Scope, VerdictKind
 from toolkit.reconcile import reconcile
-from toolkit.replica import Replica, RowChanged, TextAppended, TextReset
+from toolkit.replica import Replica
 from toolkit.stack.proxy import TcpProxy
 from toolkit.store import RestStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from toolkit.replica import Event
+    from toolkit.events import Event
     from toolkit.stack import LocalStack
 
 RATE = 250.0
@@ -44,6 +45,30 @@ BACKOFF = (0.05, 0.4)
 """First and longest wait before a reconnect, in seconds; the product's default is 1 to 60."""
 
 Version = tuple[str, str, int]
+Place = tuple[str, str]
+
+ANSWER = """\
+A row that changes is not yet a row that somebody saw. Between the commit and the screen lie a log, a decoder, a
+policy, a socket and a phone in a tunnel, and each of them may drop the change without a word. 提交了的更改，不等于
+被看到的更改。
+
+So the writer numbers what it writes: every row has a version that grows by exactly one, and every piece of a
+streamed answer has a sequence number and the position of its first character. What is dense can be counted, and what
+can be counted can be missed. Eine Lücke fällt auf, weil die Zahlen davor und danach da sind.
+
+The reader never believes the silence. After every gap – a cut, a new token, a publication that changed – it asks the
+database for everything that moved since the oldest transaction that was still open when it last looked. A clock would
+lie here: the time in a row was taken before the commit, and two commits may land in the other order. Горизонт
+транзакций не лжёт.
+
+And because asking is not proving, a third party watches both. It writes a mark into the log, reads the truth as the
+subscriber may see it, and writes a second mark. When the second mark arrives, everything before it has been sent, and
+the two sides must agree: by count, by digest, row by row where they do not. 🔎 A verifier that cannot fail is
+worth nothing, so it is shown losses on purpose and has to name each of them.
+
+That is the whole promise. Not that the network is good, but that a subscriber always knows which of four things is
+true: live, recovered, resynced, or lost – and that the fourth is said aloud. ✅
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +192,7 @@ class Conversation:
 
     def __init__(self, bench: Bench, name: str, user: str, scope: Scope) -> None:
         self.bench, self.name, self.user, self.scope = bench, name, user, scope
-        self.before: dict[tuple[str, str], int] = {}
+        self.before: dict[Place, int] = {}
 
     @classmethod
     async def start(cls, bench: Bench, name: str) -> Conversation:
@@ -177,7 +202,7 @@ class Conversation:
         made.before = await made.versions()
         return made
 
-    async def versions(self) -> dict[tuple[str, str], int]:
+    async def versions(self) -> dict[Place, int]:
         """(table, key) → version, read as the database's owner, past the code under test."""
         parts = [
             "select 'public.conversations', jsonb_build_array(id)::text, version from conversations where id = %(id)s",
@@ -249,7 +274,7 @@ class Conversation:
         texts = {text for (message, _), text in device.tally.text.items() if message == message_id}
         return str(verdict.kind) if texts == {self.bench.text} else "the text differs"
 
-    def _count(self, tally: Tally, truth: dict[tuple[str, str], int]) -> tuple[int, int, int, int, int]:
+    def _count(self, tally: Tally, truth: dict[Place, int]) -> tuple[int, int, int, int, int]:
         """(sent, live, recovered, lost, duplicates) of one device; versions are dense, so nothing is estimated."""
         sent = live = recovered = lost = 0
         for place, last in truth.items():
@@ -372,7 +397,7 @@ async def run_demo(
             yield await scenario(bench)
 
 
-def as_json(results: Sequence[Result]) -> dict[str, Any]:
+def as_json_object(results: Sequence[Result]) -> dict[str, Any]:
     return {"scenarios": [asdict(result) for result in results], "ok": all(result.ok for result in results)}
 
 

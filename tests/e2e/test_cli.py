@@ -311,8 +311,8 @@ def test_migrate_status_is_up_to_date_on_the_stack(call: Call) -> None:
     done = call("migrate", "status", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["migrations"]
-    assert {migration["state"] for migration in report["migrations"]} == {"applied"}
+    assert report["entries"]
+    assert {entry["state"] for entry in report["entries"]} == {"applied"}
 
 
 def test_verify_passes_on_our_own_schema(call: Call) -> None:

@@ -1,0 +1,40 @@
+"""The command line: parse → Settings → call the toolkit → print → exit code. Nothing is decided here.
+
+stdout carries the result and nothing else. Exit codes: 0 fine, 1 a bad verdict or finding, 2 usage,
+3 cannot connect or bad configuration, 130 and 143 interrupted.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from toolkit.cli.demo import demo
+from toolkit.cli.schema import init, migrate, verify
+from toolkit.cli.shell import FILE, ToolkitGroup, load_env
+from toolkit.cli.stack import stack
+from toolkit.cli.stream import agent, listen, reconcile
+
+
+@click.group(cls=ToolkitGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="supabase-realtime-toolkit", prog_name="realtime-toolkit")
+@click.option(
+    "--env-file",
+    type=FILE,
+    default=Path(".env"),
+    show_default=True,
+    help="Settings; environment variables win over it.",
+)
+@click.pass_context
+def cli(ctx: click.Context, env_file: Path) -> None:
+    """Streamed database changes that arrive through Supabase Realtime, and the proof that they did."""
+    ctx.obj = load_env(env_file)
+
+
+for command in (stack, init, migrate, verify, agent, listen, reconcile, demo):
+    cli.add_command(command)
+
+
+def main() -> None:
+    cli(prog_name="realtime-toolkit")

@@ -1,0 +1,151 @@
+"""``init``, ``migrate`` and ``verify``: the schema, and what it lets whom do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from toolkit.cli.shell import DIRECTORY, FILE, db_url_option, emit, json_flag, option, say, settings
+from toolkit.errors import InputError
+
+
+def migrations_here(directory: Path | None) -> Path:
+    """The directory that was named, else the project's own, else the toolkit's."""
+    from toolkit.migrate import packaged_migrations
+
+    if directory is not None:
+        if not directory.is_dir():
+            raise InputError(f"no such directory: {directory}")
+        return directory
+    here = Path("supabase/migrations")
+    return here if here.is_dir() else packaged_migrations()
+
+
+dir_option = option(
+    "--dir",
+    "directory",
+    type=DIRECTORY,
+    help="Migrations; default: supabase/migrations here, else the toolkit's own.",
+)
+wait_option = option(
+    "--wait", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds for another run's lock."
+)
+
+
+def show(result: Any, as_json: bool, lines: list[str], summary: str) -> None:
+    if as_json:
+        emit(result.as_dict())
+        return
+    for line in lines:
+        click.echo(line)
+    say(summary)
+
+
+@click.command()
+@click.argument("directory", type=DIRECTORY, default=Path())
+@json_flag
+@click.pass_context
+def init(ctx: click.Context, directory: Path, as_json: bool) -> None:
+    """Copy the toolkit's migrations into DIRECTORY/supabase/migrations, overwriting nothing."""
+    from toolkit import migrate
+
+    made = migrate.init(directory)
+    lines = [f"{f.state:13} {f.file}" + (f" (there is {f.existing})" if f.existing else "") for f in made.files]
+    told = "ready; next: realtime-toolkit migrate up" if made.ok else "what differs was left as it is"
+    show(made, as_json, lines, f"{made.directory}: {told}")
+    ctx.exit(0 if made.ok else 1)
+
+
+@click.group()
+def migrate() -> None:
+    """Apply migrations; the history is shared with the Supabase CLI."""
+
+
+@migrate.command()
+@db_url_option
+@dir_option
+@wait_option
+@option("--target", metavar="VERSION", help="The last version to apply.")
+@option("--include-all", is_flag=True, help="Also files older than the newest applied one.")
+@json_flag
+@click.pass_context
+def up(ctx: click.Context, db_url: str | None, directory: Path | None, as_json: bool, **options: Any) -> None:
+    """Apply what is pending, each file in one transaction with its history row."""
+    from toolkit import migrate
+
+    dsn = settings(ctx, db_url=db_url).require("database_url")
+    done = migrate.up(dsn, migrations_here(directory), notice=say, **options)
+    told = f"{len(done.applied)} applied, {done.already} were there already ({done.seconds:.1f} s)"
+    show(done, as_json, [f"applied {name}" for name in done.applied], told)
+
+
+@migrate.command()
+@db_url_option
+@dir_option
+@option("--exit-code", is_flag=True, help="Exit 1 unless everything is applied and unedited.")
+@json_flag
+@click.pass_context
+def status(ctx: click.Context, db_url: str | None, directory: Path | None, exit_code: bool, as_json: bool) -> None:
+    """Compare the files with the database's history."""
+    from toolkit import migrate
+
+    report = migrate.status(settings(ctx, db_url=db_url).require("database_url"), migrations_here(directory))
+    if not as_json:
+        for problem in report.problems:
+            say(problem.message)
+    lines = [f"{entry.state:13} {entry.version} {entry.name}" for entry in report.entries]
+    show(report, as_json, lines, f"{len(report.pending)} pending" if report.entries else "no migrations")
+    ctx.exit(1 if exit_code and not report.ok else 0)
+
+
+@click.command()
+@click.argument("checks", nargs=-1, metavar="[CHECK]...")
+@db_url_option
+@option("--schema", "schemas", multiple=True, help="Judge this schema only; may be given again.")
+@option("--format", "form", type=click.Choice(["text", "json", "junit", "sarif", "github"]), default="text",
+        show_default=True)  # fmt: skip
+@option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@option("--output", type=FILE, help="Write the report here rather than to stdout.")
+@option("--strict", is_flag=True, help="What could not be decided fails, too.")
+@option("--baseline", type=FILE, help="Findings that are known and do not fail.")
+@option("--update-baseline", is_flag=True, help="Write today's findings to the baseline.")
+@option("--dir", "directory", type=DIRECTORY, help="Migrations, to name file and line; default: supabase/migrations.")
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    checks: tuple[str, ...],
+    db_url: str | None,
+    schemas: tuple[str, ...],
+    form: str,
+    as_json: bool,
+    output: Path | None,
+    strict: bool,
+    baseline: Path | None,
+    update_baseline: bool,
+    directory: Path | None,
+) -> None:
+    """Judge the database as Realtime will treat it: who can read, write and receive what.
+
+    CHECK is a code, the beginning of one, or a group; none means all.
+    """
+    from toolkit import verify
+
+    if update_baseline and baseline is None:
+        raise click.UsageError("--update-baseline goes with --baseline FILE")
+    dsn = settings(ctx, db_url=db_url).require("database_url")
+    config = verify.load_config(Path("supabase/verify.toml"))
+    known = verify.read_baseline(baseline) if baseline is not None and not update_baseline else frozenset()
+    report = verify.verify(
+        dsn, checks=checks, schemas=schemas, config=config, migrations=migrations_here(directory), baseline=known
+    )
+    if update_baseline and baseline is not None:
+        say(f"{baseline}: {verify.write_baseline(baseline, report)} findings")
+        report = verify.without_known(report, verify.read_baseline(baseline))
+    text = verify.render(report, "json" if as_json else form, strict=strict)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+    ctx.exit(report.exit_code(strict=strict))

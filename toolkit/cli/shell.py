@@ -1,0 +1,113 @@
+"""What every command shares: settings, output, errors to exit codes, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from dotenv import dotenv_values
+
+from toolkit.errors import InputError, ToolkitError
+from toolkit.model import Scope
+from toolkit.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
+
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class ToolkitGroup(click.Group):
+    """Whatever a command raises from the error tree becomes one line on stderr and the error's exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ToolkitError as error:
+            say(f"error: {error}")
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:  # `… | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+
+
+class ScopeType(click.ParamType):
+    """``kind:value``, or a bare UUID for a conversation."""
+
+    name = "scope"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Scope:
+        try:
+            return value if isinstance(value, Scope) else Scope.parse(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+def say(line: str) -> None:
+    """For people: stderr."""
+    click.echo(line, err=True)
+
+
+def emit(value: Any) -> None:
+    """A result as one line of JSON on stdout, flushed: whoever reads it may be waiting."""
+    click.echo(json.dumps(value, default=str, ensure_ascii=False))
+    sys.stdout.flush()
+
+
+def load_env(env_file: Path) -> dict[str, str]:
+    """``env_file`` below the real environment."""
+    from_file = {key: value for key, value in dotenv_values(env_file).items() if value is not None}
+    return {**from_file, **os.environ}
+
+
+def settings(ctx: click.Context, *, db_url: str | None = None) -> Settings:
+    """The settings of this call; ``db_url`` is the option that wins over ``DATABASE_URL``."""
+    env: dict[str, str] = ctx.find_root().obj
+    return Settings.from_env({**env, "DATABASE_URL": db_url} if db_url else env)
+
+
+def run(job: Coroutine[Any, Any, T], *, on_signal: int | None = None) -> T | None:
+    """Run a job to its end; SIGINT and SIGTERM cancel it, and it may clean up.
+
+    Exits with 128 + the signal's number then, or with ``on_signal`` (0 where a signal is the normal end).
+    A second signal is not waited for.
+    """
+    received: list[int] = []
+
+    async def guarded() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def cancel(number: int) -> None:
+            received.append(number)
+            loop.remove_signal_handler(number)
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, cancel, number)
+        return await job
+
+    try:
+        return asyncio.run(guarded())
+    except asyncio.CancelledError:
+        if not received:
+            raise
+    raise SystemExit(128 + received[0] if on_signal is None else on_signal)
+
+
+def option(*names: str, **attributes: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(*names, **attributes)
+
+
+json_flag = option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+user_option = option("--user", metavar="ID", help="Act as this user (a UUID), under RLS.")
+db_url_option = option("--db-url", metavar="URL", help="Wins over DATABASE_URL.")
