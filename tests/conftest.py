@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from toolkit.stack import LocalStack
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from toolkit.stack import LocalStack
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 

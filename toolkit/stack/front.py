@@ -230,7 +230,8 @@ async def _relay(response: httpx.Response, send: Send) -> None:
     start: dict[str, Any] = {
         "type": "http.response.start",
         "status": response.status_code,
-        "headers": [(name.lower(), value) for name, value in _forwarded(response.headers.raw)],
+        # The front puts its own date on every answer.
+        "headers": [pair for pair in _forwarded(response.headers.raw) if pair[0].lower() != b"date"],
     }
     await send(start)
     stream = response.stream
