@@ -1,0 +1,185 @@
+"""The splitter against Postgres' lexical rules; what the Supabase CLI stores is checked in test_migrate_interop."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.sqlsplit import same_meaning, significant, split, without_word
+
+CASES = {
+    "dollar quotes": ("do $$ begin; end $$; select 1", ["do $$ begin; end $$", "select 1"]),
+    "a tag within another": ("do $a$ $$;$$ $b$ $a$; x", ["do $a$ $$;$$ $b$ $a$", "x"]),
+    "a dollar in a name": ("select a$b$ from t; select c$b$", ["select a$b$ from t", "select c$b$"]),
+    "a parameter": ("prepare p as select $1+$2; x", ["prepare p as select $1+$2", "x"]),
+    "a doubled quote": ("select 'a;''b;'; x", ["select 'a;''b;'", "x"]),
+    "a plain backslash": (r"select 'a\'; x", [r"select 'a\'", "x"]),
+    "an escape string": (r"select E'a\';b'; x", [r"select E'a\';b'", "x"]),
+    "an escape string after a word": (r"select some'a\'; x", [r"select some'a\'", "x"]),
+    "a continued escape string": ("select E'a'\n'b\\';'; x", ["select E'a'\n'b\\';'", "x"]),
+    "continued past a comment": ("select E'a' -- c\n'b\\';'; x", ["select E'a' -- c\n'b\\';'", "x"]),
+    "not continued": ("select E'a' 'b\\'; x", ["select E'a' 'b\\'", "x"]),
+    "a quoted name": ('select "a;""b;"; x', ['select "a;""b;"', "x"]),
+    "a unicode string": (r"select U&'\0061\'; x", [r"select U&'\0061\'", "x"]),
+    "nested comments": ("/* ; /* ; */ ; */ a; b", ["/* ; /* ; */ ; */ a", "b"]),
+    "a comment in an operator": ("select 1 +--;\n 2; x", ["select 1 +--;\n 2", "x"]),
+    "a comment ended by a carriage return": ("a -- ;\r; b", ["a -- ;", "b"]),
+    "comments go with what follows": ("a; -- of b\nb; -- last", ["a", "-- of b\nb", "-- last"]),
+    "a rule's parentheses": ("create rule r as on insert to t do (a; (b); c); x", None),
+    "no statements": (" \n;; ;\t", []),
+    "an empty file": ("", []),
+    "no last semicolon": ("a;b", ["a", "b"]),
+    "a semicolon too many": ("a;; b", ["a", "b"]),
+    "space as Go trims it": ("\u00a0a\u2003;\x85b", ["a", "b"]),
+    "an unclosed string": ("a; 'b; c", ["a", "'b; c"]),
+    "an unclosed dollar quote": ("a; $x$b; c", ["a", "$x$b; c"]),
+    "an unclosed comment": ("a; /* b; c", ["a", "/* b; c"]),
+    "strings that take backslashes": (
+        r"set standard_conforming_strings = off; select 'a\';b'; set standard_conforming_strings to on; 'a\'; c",
+        [
+            "set standard_conforming_strings = off",
+            r"select 'a\';b'",
+            "set standard_conforming_strings to on",
+            r"'a\'",
+            "c",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_lexical_rules(name: str) -> None:
+    sql, wanted = CASES[name]
+    texts = [statement.text for statement in split(sql)]
+    assert texts == (wanted if wanted is not None else sql.split("; x")[:1] + ["x"])
+
+
+ATOMIC = {
+    "one body": "create function f() returns int language sql begin atomic select 1; select 2; end",
+    "case in it": "create function f() returns int begin atomic select case when a then 1 end; select 2; end",
+    "nested case": "create procedure f() begin atomic select case when case when a then b end then 1 end; end",
+    "or replace": "create or replace procedure f() BEGIN ATOMIC insert into t values (1); END",
+    "a comment between": "create function f() returns int begin /* ; */ atomic select 1; end",
+    "words that contain end": "create function f() returns int begin atomic select weekend from endings; end",
+    "end in a string": "create function f() returns text begin atomic select 'end;'; select \"end\"; end",
+}
+
+
+@pytest.mark.parametrize("name", ATOMIC)
+def test_a_body_of_begin_atomic_is_one_statement(name: str) -> None:
+    assert [s.text for s in split(f"{ATOMIC[name]}; select 3;")] == [ATOMIC[name], "select 3"]
+
+
+def test_begin_and_atomic_elsewhere_open_nothing() -> None:
+    sql = "begin; select 1 as begin, 2 atomic; create table begin_atomic(atomic int); end; x"
+    assert len(split(sql)) == 5
+
+
+def test_where_a_statement_stands() -> None:
+    first, second, last = split("\n-- of a\na\n;  /* x\n*/ create TABLE b; -- end")
+    assert (first.text, first.line, first.code, first.words) == ("-- of a\na", 3, "a", ("a",))
+    assert (second.line, second.code, second.words) == (5, "create TABLE b", ("create", "table", "b"))
+    assert (last.line, last.code, last.words) == (5, "", ())
+
+
+# -- properties ---------------------------------------------------------------------------------------
+
+inside = st.text(st.sampled_from("ab;'\"$\\-/*()\n\u00e9 "), max_size=12)
+words = st.sampled_from(
+    ["select", "a", "E", "begin", "end", "x$y$", "atomic", "1", "1.5e3", "+", "->>", "$1", "é"]
+)
+
+
+def dollars(text: str, tag: str) -> str:
+    return f"${tag}${text}${tag}$"
+
+
+def escaped(text: str) -> str:
+    return "E'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+strings = st.one_of(
+    inside.map(lambda text: "'" + text.replace("'", "''") + "'"),
+    inside.map(escaped),
+    inside.map(lambda text: '"' + text.replace('"', '""') + 'x"'),
+    st.tuples(inside, st.sampled_from(["", "t", "é1"]))
+    .filter(lambda pair: f"${pair[1]}$" not in f"{pair[0]}${pair[1]}"[:-1])
+    .filter(lambda pair: f"${pair[1]}$" not in pair[0] and not pair[0].endswith("$"))
+    .map(lambda pair: dollars(*pair)),
+)
+comments = st.one_of(
+    st.text(st.sampled_from("ab;'\"$ */"), max_size=8).map(lambda text: f"--{text}\n"),
+    st.text(st.sampled_from("ab;'\"$-\n "), max_size=8).map(lambda text: f"/*{text}/*;*/*/"),
+)
+fragments = st.one_of(words, strings, comments, inside.map(lambda _: "( a ; b )"))
+statements = st.lists(fragments, min_size=1, max_size=6).map(" ".join).filter(lambda s: s.strip() != "")
+
+
+@given(st.lists(statements, max_size=6), st.sampled_from([";", ";\n", " ;\r\n\t", ";;"]))
+def test_what_was_joined_comes_apart_again(parts: list[str], semicolon: str) -> None:
+    assert [s.text for s in split("".join(part + semicolon for part in parts))] == [p.strip() for p in parts]
+
+
+anything = st.text(st.sampled_from("aE;'\"$\\-/*()\n\r\t é0.be"), max_size=40)
+
+
+@given(anything)
+def test_nothing_is_lost_whatever_the_text(sql: str) -> None:
+    rest, end = "", 0
+    for statement in split(sql):
+        assert sql[statement.offset : statement.offset + len(statement.text)] == statement.text
+        assert sql.count("\n", 0, statement.offset + statement.lead) + 1 >= statement.line
+        rest += sql[end : statement.offset]
+        end = statement.offset + len(statement.text)
+    assert set(rest + sql[end:]) <= set("; \t\r\n")
+
+
+@given(anything)
+def test_splitting_what_was_split_changes_nothing(sql: str) -> None:
+    for statement in split(sql):
+        if statement.words and ";" not in statement.text:
+            assert [s.text for s in split(statement.text + "\n;")] == [statement.text]
+
+
+# Two strings in a row are one if a newline stands between: there layout does have a meaning.
+apart = st.lists(st.tuples(words, strings), min_size=1, max_size=3).map(
+    lambda pairs: [x for p in pairs for x in p]
+)
+
+
+@given(apart, st.lists(comments, min_size=6, max_size=6))
+def test_layout_and_comments_have_no_meaning(parts: list[str], between: list[str]) -> None:
+    plain = " ".join(parts)
+    spread = "".join(f"\n{part}\t{comment}" for part, comment in zip(parts, between, strict=False))
+    assert significant(spread) == significant(plain)
+    assert same_meaning([plain], [spread])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("SELECT  Id FROM T", "select id\nfrom t -- x", True),
+        ('select "Id"', "select id", False),
+        ("select 'A'", "select 'a'", False),
+        ("select 'a  b'", "select 'a b'", False),
+        ("select a < -1", "select a <- 1", False),
+        ("select 1 e5", "select 1e5", False),
+        ("do $$\r\nx\r\n$$", "do $$\nx\n$$", True),
+        ("do $$ x $$", "do $$ y $$", False),
+        ("/* a */", "", True),
+    ],
+)
+def test_cosmetic_and_semantic_edits(one: str, other: str, same: bool) -> None:
+    assert same_meaning([one], [other]) is same
+
+
+def test_statements_split_otherwise_mean_the_same() -> None:
+    assert same_meaning(["a; b", "c"], ["a", "b", "-- x", "c"])
+
+
+def test_without_word() -> None:
+    assert without_word("/* concurrently */ create index CONCURRENTLY i", "concurrently").split() == (
+        "/* concurrently */ create index i".split()
+    )
+    assert without_word("select 1", "x") == "select 1"
