@@ -126,11 +126,12 @@ def _array(message: Message) -> str:
 
 
 def _decode_text(text: str, vsn: Vsn, parse_float: Callable[[str], Any] | None) -> Message:
+    """Topic and event may be any JSON: the server answers even those, as an unmatched topic."""
     frame = loads(text, parse_float=parse_float)
     match vsn, frame:
-        case Vsn.V2, [join_ref, ref, str(topic), str(event), payload]:
+        case Vsn.V2, [join_ref, ref, topic, event, payload, *_]:
             return Message(topic, event, payload, ref, join_ref)
-        case Vsn.V1, {"topic": str(topic), "event": str(event), "payload": payload, "ref": ref, **rest}:
+        case Vsn.V1, {"topic": topic, "event": event, "payload": payload, "ref": ref, **rest}:
             return Message(topic, event, payload, ref, rest.get("join_ref"))
     raise ProtocolError(f"not a {vsn} frame: {text[:200]}")
 
@@ -145,7 +146,10 @@ def decode(frame: str | bytes, vsn: Vsn, *, parse_float: Callable[[str], Any] | 
     ``{"type": "broadcast", "event", "payload", "meta"?}``, its payload bytes if it is not JSON.
     """
     if isinstance(frame, str):
-        return _decode_text(frame, vsn, parse_float)
+        message = _decode_text(frame, vsn, parse_float)
+        if not isinstance(message.topic, str) or not isinstance(message.event, str):
+            raise ProtocolError(f"not a {vsn} frame: {frame[:200]}")
+        return message
     kind, body = _split(frame, vsn)
     if kind is Kind.USER_BROADCAST:
         (topic, event, metadata), encoding, payload = _fields(body, 3, has_encoding=True)
@@ -234,6 +238,23 @@ def encode_binary_broadcast(topic: str, event: str, data: bytes) -> bytes:
 def reply(to: Message | UserBroadcast, status: str, response: Any, *, join_ref: Any = None) -> Message:
     """The answer to a push; ``join_ref`` is the channel's own."""
     return Message(to.topic, "phx_reply", {"status": status, "response": response}, to.ref, join_ref)
+
+
+def unmatched(to: Message | UserBroadcast) -> Message:
+    """The answer to a push to a topic that is not joined, and to any but a heartbeat on ``phoenix``."""
+    return reply(to, "error", {"reason": "unmatched topic"})
+
+
+def close(topic: str, join_ref: Any) -> Message:
+    """The channel has ended."""
+    return Message(topic, "phx_close", {}, join_ref, join_ref)
+
+
+def system(topic: str, join_ref: Any, extension: str, status: str, message: str) -> Message:
+    """What became of a channel's extension: ``postgres_changes`` or ``system``."""
+    payload = {"message": message, "status": status, "extension": extension}
+    payload["channel"] = topic.removeprefix("realtime:")
+    return Message(topic, "system", payload, None, join_ref)
 
 
 # --- binary frames --------------------------------------------------------------------------------

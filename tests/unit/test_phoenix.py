@@ -83,9 +83,7 @@ def test_digits_are_kept_on_demand() -> None:
     assert phoenix.decode(text, Vsn.V2, parse_float=Decimal).payload["n"].as_tuple().exponent == -4
 
 
-@pytest.mark.parametrize(
-    "frame", ["", "[]", "{}", '["1","1","t","phx_join"]', '[null,null,5,"e",{}]', "[NaN]"]
-)
+@pytest.mark.parametrize("frame", ["", "[]", "{}", '["1","1","t","phx_join"]', "[NaN]", "null"])
 def test_wrong_shapes(frame: str) -> None:
     with pytest.raises(ProtocolError):
         phoenix.decode_push(frame, Vsn.V2)
@@ -94,3 +92,9 @@ def test_wrong_shapes(frame: str) -> None:
 def test_a_part_too_long_for_its_size_byte() -> None:
     with pytest.raises(ProtocolError, match="255"):
         phoenix.encode_user_broadcast_push(UserBroadcast("t" * 256, "e", b"", True))
+
+
+def test_a_client_insists_on_names_that_are_texts() -> None:
+    with pytest.raises(ProtocolError):
+        phoenix.decode('[null,null,5,"e",{}]', Vsn.V2)
+    assert phoenix.decode_push('[null,null,5,"e",{}]', Vsn.V2) == Message(5, "e", {})  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from toolkit.errors import ProtocolError
 from toolkit.stack import wal
-from toolkit.stack.wal import UNCHANGED, Decoder, Keepalive, LogicalMessage, RowChange, WalData
+from toolkit.stack.wal import UNCHANGED, Commit, Decoder, Keepalive, LogicalMessage, RowChange, WalData
 
 MICROSECONDS = st.integers(0, 2**55)
 
@@ -44,21 +44,18 @@ def row(*values: object) -> bytes:
     return body
 
 
-def decode(*messages: bytes) -> wal.Transaction:
+def decode(*messages: bytes) -> list[RowChange | LogicalMessage]:
     decoder = Decoder()
-    results = [decoder.feed(message) for message in messages]
-    assert results[:-1] == [None] * (len(messages) - 1)
-    assert results[-1] is not None
-    return results[-1]
+    results = [decoder.feed(message) for message in (*messages, commit())]
+    assert results.pop() == Commit(7, 99)
+    return [result for result in results if isinstance(result, RowChange | LogicalMessage)]
 
 
 def test_an_insert() -> None:
-    transaction = decode(
-        begin(1_700_000_000_123_456, 42), relation(5, "id", "t"), b"I\0\0\0\5N" + row(b"1", None), commit()
-    )
-    assert (transaction.xid, transaction.commit_us, transaction.end_lsn) == (42, 1_700_000_000_123_456, 99)
-    (change,) = transaction.changes
+    insert = b"I\0\0\0\5N" + row(b"1", None)
+    (change,) = decode(begin(1_700_000_000_123_456), relation(5, "id", "t"), insert)
     assert isinstance(change, RowChange)
+    assert change.commit_us == 1_700_000_000_123_456
     assert (change.kind, change.new, change.old) == ("INSERT", [b"1", None], None)
     assert [column.in_identity for column in change.relation.columns] == [True, False]
 
@@ -67,7 +64,7 @@ def test_updates_with_and_without_old_rows() -> None:
     plain = b"U\0\0\0\5N" + row(b"1", UNCHANGED)
     key_changed = b"U\0\0\0\5K" + row(b"1", None) + b"N" + row(b"2", b"x")
     full = b"U\0\0\0\5O" + row(b"2", b"x") + b"N" + row(b"2", b"y")
-    changes = decode(begin(), relation(5, "id", "t"), plain, key_changed, full, commit()).changes
+    changes = decode(begin(), relation(5, "id", "t"), plain, key_changed, full)
     assert [(c.new, c.old, c.old_is_key) for c in changes if isinstance(c, RowChange)] == [
         ([b"1", UNCHANGED], None, False),
         ([b"2", b"x"], [b"1", None], True),
@@ -77,7 +74,7 @@ def test_updates_with_and_without_old_rows() -> None:
 
 def test_deletes_by_key_and_by_whole_row() -> None:
     messages = (b"D\0\0\0\5K" + row(b"1", None), b"D\0\0\0\5O" + row(b"1", b"x"))
-    changes = decode(begin(), relation(5, "id", "t"), *messages, commit()).changes
+    changes = decode(begin(), relation(5, "id", "t"), *messages)
     assert [(c.kind, c.old, c.old_is_key) for c in changes if isinstance(c, RowChange)] == [
         ("DELETE", [b"1", None], True),
         ("DELETE", [b"1", b"x"], False),
@@ -86,12 +83,12 @@ def test_deletes_by_key_and_by_whole_row() -> None:
 
 def test_a_transactional_message_keeps_its_place() -> None:
     message = b"M\1" + struct.pack("!Q", 3) + b"toolkit\0" + struct.pack("!I", 3) + b"ddl"
-    changes = decode(begin(), relation(5, "id"), b"I\0\0\0\5N" + row(b"1"), message, commit()).changes
+    changes = decode(begin(), relation(5, "id"), b"I\0\0\0\5N" + row(b"1"), message)
     assert changes[1] == LogicalMessage("toolkit", b"ddl")
 
 
 def test_truncate_type_and_origin_are_passed_over() -> None:
-    assert decode(begin(), b"T\0\0\0\1\0\0\0\0\5", b"Y\0", b"O\0", commit()).changes == []
+    assert decode(begin(), b"T\0\0\0\1\0\0\0\0\5", b"Y\0", b"O\0") == []
 
 
 @pytest.mark.parametrize(
@@ -124,7 +121,7 @@ def test_a_change_outside_of_a_transaction() -> None:
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=40), st.just(UNCHANGED)), max_size=6))
 def test_any_row_reads_back(values: list[bytes | None]) -> None:
     names = [f"c{index}" for index in range(len(values))]
-    (change,) = decode(begin(), relation(5, *names), b"I\0\0\0\5N" + row(*values), commit()).changes
+    (change,) = decode(begin(), relation(5, *names), b"I\0\0\0\5N" + row(*values))
     assert isinstance(change, RowChange)
     assert change.new == values
 

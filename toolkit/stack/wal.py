@@ -2,7 +2,8 @@
 
 A replication stream in COPY_BOTH mode carries two kinds of frame: WAL data (``w``) and keepalives
 (``k``). :func:`decode_frame` tells them apart; :class:`Decoder` turns the payload of WAL data into
-whole committed transactions, remembering the relations it was told of.
+changes, remembering the relations it was told of. Without the option ``streaming`` the server sends only
+transactions that have committed, one after the other, so a change can be used as soon as it arrives.
 Source: the chapters "Streaming Replication Protocol" and "Logical Replication Message Formats" of the
 PostgreSQL manual.
 """
@@ -10,7 +11,7 @@ PostgreSQL manual.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from toolkit.errors import ProtocolError
@@ -72,6 +73,8 @@ class RowChange:
     kind: str
     """``INSERT``, ``UPDATE`` or ``DELETE``."""
     relation: Relation
+    commit_us: int
+    """Commit time in microseconds since 1970."""
     new: list[Value] | None
     old: list[Value] | None = None
     old_is_key: bool = False
@@ -85,15 +88,12 @@ class LogicalMessage:
     content: bytes
 
 
-@dataclass(slots=True)
-class Transaction:
-    """A committed transaction: its changes in the order they were made."""
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The end of a transaction. Everything before ``end`` was sent."""
 
     xid: int
-    commit_us: int
-    """Commit time in microseconds since 1970."""
-    end_lsn: int = 0
-    changes: list[RowChange | LogicalMessage] = field(default_factory=list)
+    end: int
 
 
 _WAL = struct.Struct("!cQQQ")
@@ -136,61 +136,60 @@ def parse_lsn(text: str) -> int:
 
 
 class Decoder:
-    """Collects messages into transactions. ``feed`` takes payloads in the stream's order."""
+    """``feed`` takes payloads in the stream's order."""
 
     def __init__(self) -> None:
         self.relations: dict[int, Relation] = {}
-        self._transaction: Transaction | None = None
+        self._xid: int | None = None
+        self._commit_us = 0
 
-    def feed(self, payload: bytes) -> Transaction | None:
-        """The transaction that this message commits, or ``None``; raises :class:`ProtocolError`."""
+    def feed(self, payload: bytes) -> RowChange | LogicalMessage | Commit | None:
+        """What the message means to subscribers; raises :class:`ProtocolError`."""
         try:
             return self._feed(payload)
-        except (struct.error, IndexError, UnicodeDecodeError) as error:
+        except (struct.error, IndexError, ValueError) as error:
             raise ProtocolError(f"pgoutput message {payload[:1]!r} is cut or malformed: {error}") from None
 
-    def _feed(self, payload: bytes) -> Transaction | None:
+    def _feed(self, payload: bytes) -> RowChange | LogicalMessage | Commit | None:
         kind = payload[:1]
         if kind in (b"I", b"U", b"D"):
-            self._open().changes.append(_row_change(payload, self.relations))
-        elif kind == b"B":
-            _, commit_time, xid = _BEGIN.unpack_from(payload, 1)
-            self._transaction = Transaction(xid, commit_time + POSTGRES_EPOCH_US)
+            self._in_transaction()
+            return _row_change(payload, self.relations, self._commit_us)
+        if kind == b"B":
+            _, commit_time, self._xid = _BEGIN.unpack_from(payload, 1)
+            self._commit_us = commit_time + POSTGRES_EPOCH_US
         elif kind == b"C":
             return self._commit(payload)
         elif kind == b"R":
             relation = _relation(payload)
             self.relations[relation.oid] = relation
         elif kind == b"M":
-            self._message(payload)
+            return self._message(payload)
         elif kind not in (b"Y", b"O", b"T"):  # types, origins and TRUNCATE tell subscribers nothing
             raise ProtocolError(f"unknown pgoutput message {kind!r}")
         return None
 
-    def _open(self) -> Transaction:
-        if self._transaction is None:
+    def _in_transaction(self) -> int:
+        if self._xid is None:
             raise ProtocolError("pgoutput: a change outside of any transaction")
-        return self._transaction
+        return self._xid
 
-    def _commit(self, payload: bytes) -> Transaction:
-        transaction = self._open()
-        _, _, transaction.end_lsn, _ = _COMMIT.unpack_from(payload, 1)
-        self._transaction = None
-        return transaction
+    def _commit(self, payload: bytes) -> Commit:
+        xid = self._in_transaction()
+        _, _, end, _ = _COMMIT.unpack_from(payload, 1)
+        self._xid = None
+        return Commit(xid, end)
 
-    def _message(self, payload: bytes) -> None:
+    def _message(self, payload: bytes) -> LogicalMessage | None:
         transactional = payload[1] & 1
         prefix, offset = _text(payload, 10)
         (length,) = _U32.unpack_from(payload, offset)
-        if transactional:
-            content = payload[offset + 4 : offset + 4 + length]
-            self._open().changes.append(LogicalMessage(prefix, content))
+        content = payload[offset + 4 : offset + 4 + length]
+        return LogicalMessage(prefix, content) if transactional else None
 
 
 def _text(payload: bytes, offset: int) -> tuple[str, int]:
-    end = payload.index(b"\0", offset) if b"\0" in payload[offset:] else len(payload) + 1
-    if end > len(payload):
-        raise ProtocolError("pgoutput: a text without its end")
+    end = payload.index(b"\0", offset)
     return payload[offset:end].decode(), end + 1
 
 
@@ -211,20 +210,20 @@ def _relation(payload: bytes) -> Relation:
     return Relation(oid, schema or "pg_catalog", table, identity, tuple(columns))
 
 
-def _row_change(payload: bytes, relations: dict[int, Relation]) -> RowChange:
+def _row_change(payload: bytes, relations: dict[int, Relation], commit_us: int) -> RowChange:
     (oid,) = _U32.unpack_from(payload, 1)
     relation = relations.get(oid)
     if relation is None:
         raise ProtocolError(f"pgoutput: a change of relation {oid}, which was never described")
     kind, tag = payload[0], payload[5]
     if kind == 0x49:  # I
-        return RowChange("INSERT", relation, _tuple(payload, 6)[0])
+        return RowChange("INSERT", relation, commit_us, _tuple(payload, 6)[0])
     if kind == 0x44:  # D
-        return RowChange("DELETE", relation, None, _tuple(payload, 6)[0], tag == 0x4B)
+        return RowChange("DELETE", relation, commit_us, None, _tuple(payload, 6)[0], tag == 0x4B)
     if tag == 0x4E:  # N: no old row
-        return RowChange("UPDATE", relation, _tuple(payload, 6)[0])
+        return RowChange("UPDATE", relation, commit_us, _tuple(payload, 6)[0])
     old, offset = _tuple(payload, 6)
-    return RowChange("UPDATE", relation, _tuple(payload, offset + 1)[0], old, tag == 0x4B)
+    return RowChange("UPDATE", relation, commit_us, _tuple(payload, offset + 1)[0], old, tag == 0x4B)
 
 
 def _tuple(payload: bytes, offset: int) -> tuple[list[Value], int]:
