@@ -404,7 +404,10 @@ def as_json_object(results: Sequence[Result]) -> dict[str, Any]:
 def as_table(results: Sequence[Result]) -> str:
     """The table that the demo prints: a header, and a line for each scenario."""
     head = ("scenario", "sent", "live", "recovered", "lost", "duplicates", "p50 ms", "p99 ms", "verdict")
-    rows = [head, *(tuple("–" if v is None else str(v) for v in asdict(result).values()) for result in results)]
+    rows = [
+        head,
+        *(tuple("–" if v is None else str(v) for v in asdict(result).values()) for result in results),
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     return "\n".join(
         "  ".join(

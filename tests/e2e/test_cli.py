@@ -40,6 +40,7 @@ def call(env: dict[str, str], tmp_path: Path) -> Call:
         stdin = changes.pop("stdin", "")
         return subprocess.run(
             [PROGRAM, *args],
+            check=False,
             env={**env, **changes},
             cwd=tmp_path,
             input=stdin,
@@ -132,7 +133,9 @@ def test_listen_hears_what_agent_run_streams(
     assert listener.wait(10) == 0
 
 
-def test_agent_run_reads_stdin_in_row_mode(call: Call, user: str, conversation: str, stack: LocalStack) -> None:
+def test_agent_run_reads_stdin_in_row_mode(
+    call: Call, user: str, conversation: str, stack: LocalStack
+) -> None:
     done = call(
         "agent", "run", "--conversation", conversation, "--user", user, "--mode", "row", "-", stdin=ANSWER
     )
@@ -166,7 +169,8 @@ def test_an_interrupted_agent_leaves_cancelled_rows_with_all_the_text_so_far(
         agent.send_signal(number)
         assert agent.wait(15) == 128 + number
         message = db.execute(
-            "select status, content from messages where conversation_id = %s and role = 'assistant'", [conversation]
+            "select status, content from messages where conversation_id = %s and role = 'assistant'",
+            [conversation],
         ).fetchone()
         task = db.execute("select status from tasks where conversation_id = %s", [conversation]).fetchone()
     assert message == ("cancelled", "the beginning and more")
@@ -230,7 +234,9 @@ def test_a_conversation_that_is_not_there(call: Call, answer: Path) -> None:
     assert missing in one_line(call("agent", "run", "--conversation", missing, str(answer)), 2)
 
 
-def test_a_conversation_of_somebody_else(call: Call, answer: Path, conversation: str, stack: LocalStack) -> None:
+def test_a_conversation_of_somebody_else(
+    call: Call, answer: Path, conversation: str, stack: LocalStack
+) -> None:
     stranger = str(uuid.uuid4())
     done = call("agent", "run", "--conversation", conversation, "--user", stranger, str(answer))
     assert conversation in one_line(done, 2)
@@ -337,7 +343,9 @@ def test_stack_run_gives_the_environment_and_the_exit_code(call: Call) -> None:
     assert done.returncode == 7, done.stderr
 
 
-def test_stack_up_prints_its_environment_and_stops_on_sigterm(start: Start, call: Call, tmp_path: Path) -> None:
+def test_stack_up_prints_its_environment_and_stops_on_sigterm(
+    start: Start, call: Call, tmp_path: Path
+) -> None:
     state = {"XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
     stack = start("stack", "up", "--port", "0", **state)
     assert stack.stderr is not None

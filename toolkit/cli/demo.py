@@ -49,7 +49,7 @@ def demo(ctx: click.Context, file: BinaryIO | None, seed: int, as_json: bool) ->
                 results.append(result)
             return results
 
-    results = run(job()) or []
+    results = run(job())
     if as_json:
         emit(as_json_object(results))
     else:

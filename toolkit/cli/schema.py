@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import click
 
-from toolkit.cli.shell import DIRECTORY, FILE, db_url_option, emit, json_flag, option, say, settings
+from toolkit.cli.shell import DIRECTORY, FILE, db_url_option, emit, json_flag, option, run, say, settings
 from toolkit.errors import InputError
 
 
@@ -30,7 +31,11 @@ dir_option = option(
     help="Migrations; default: supabase/migrations here, else the toolkit's own.",
 )
 wait_option = option(
-    "--wait", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds for another run's lock."
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Seconds for another run's lock.",
 )
 
 
@@ -52,7 +57,9 @@ def init(ctx: click.Context, directory: Path, as_json: bool) -> None:
     from toolkit import migrate
 
     made = migrate.init(directory)
-    lines = [f"{f.state:13} {f.file}" + (f" (there is {f.existing})" if f.existing else "") for f in made.files]
+    lines = [
+        f"{f.state:13} {f.file}" + (f" (there is {f.existing})" if f.existing else "") for f in made.files
+    ]
     told = "ready; next: realtime-toolkit migrate up" if made.ok else "what differs was left as it is"
     show(made, as_json, lines, f"{made.directory}: {told}")
     ctx.exit(0 if made.ok else 1)
@@ -71,7 +78,9 @@ def migrate() -> None:
 @option("--include-all", is_flag=True, help="Also files older than the newest applied one.")
 @json_flag
 @click.pass_context
-def up(ctx: click.Context, db_url: str | None, directory: Path | None, as_json: bool, **options: Any) -> None:
+def up(
+    ctx: click.Context, /, db_url: str | None, directory: Path | None, as_json: bool, **options: Any
+) -> None:
     """Apply what is pending, each file in one transaction with its history row."""
     from toolkit import migrate
 
@@ -87,7 +96,9 @@ def up(ctx: click.Context, db_url: str | None, directory: Path | None, as_json: 
 @option("--exit-code", is_flag=True, help="Exit 1 unless everything is applied and unedited.")
 @json_flag
 @click.pass_context
-def status(ctx: click.Context, db_url: str | None, directory: Path | None, exit_code: bool, as_json: bool) -> None:
+def status(
+    ctx: click.Context, /, db_url: str | None, directory: Path | None, exit_code: bool, as_json: bool
+) -> None:
     """Compare the files with the database's history."""
     from toolkit import migrate
 
@@ -98,6 +109,140 @@ def status(ctx: click.Context, db_url: str | None, directory: Path | None, exit_
     lines = [f"{entry.state:13} {entry.version} {entry.name}" for entry in report.entries]
     show(report, as_json, lines, f"{len(report.pending)} pending" if report.entries else "no migrations")
     ctx.exit(1 if exit_code and not report.ok else 0)
+
+
+@migrate.command()
+@db_url_option
+@dir_option
+@option("--target", metavar="VERSION", help="The last version to plan.")
+@option("--include-all", is_flag=True, help="Also files older than the newest applied one.")
+@option("--rehearse-on", metavar="URL", help="Find the locks there, in a transaction that is rolled back.")
+@option("--stack", "on_stack", is_flag=True, help="Find the locks on an empty local stack of its own.")
+@option("--allow-remote", is_flag=True, help="Rehearse also on a database that is not on this machine.")
+@json_flag
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    /,
+    db_url: str | None,
+    directory: Path | None,
+    on_stack: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """What ``up`` would do: the SQL, its order, and the locks that each statement takes.
+
+    The locks are found by running it in a transaction that is rolled back, on a local database only.
+    """
+    from toolkit import migrate
+
+    dsn, files = settings(ctx, db_url=db_url).require("database_url"), migrations_here(directory)
+
+    async def on_a_stack() -> Any:
+        from toolkit.stack import LocalStack
+
+        async with LocalStack() as stack:
+            return await asyncio.to_thread(
+                migrate.plan, dsn, files, notice=say, **{**options, "rehearse_on": stack.database_url}
+            )
+
+    made = run(on_a_stack()) if on_stack else migrate.plan(dsn, files, notice=say, **options)
+    if as_json:
+        emit(made.as_dict())
+    else:
+        print_plan(made)
+    ctx.exit(0 if made.ok else 1)
+
+
+def print_plan(plan: Any) -> None:
+    for file in plan.files:
+        click.echo(f"-- {file.file}" + ("" if file.transactional else "  (not in a transaction)"))
+        for statement in file.statements:
+            click.echo(f"{statement.sql};")
+            for lock in statement.locks:
+                blocks = f", blocks {lock.blocks}" if lock.blocks else ""
+                click.echo(f"--   {lock.mode} on {lock.relation}{blocks}")
+            for relation in statement.rewrites:
+                click.echo(f"--   rewrites {relation}")
+            if statement.note:
+                click.echo(f"--   {statement.note}")
+    say(f"{len(plan.files)} to apply; " + ("locks from a rehearsal" if plan.rehearsed else "not rehearsed"))
+    if plan.failure:
+        say(f"would fail: {plan.failure}")
+
+
+@migrate.command()
+@click.argument("name")
+@dir_option
+@option("--track", "table", metavar="TABLE", help="Write the migration that makes TABLE followable.")
+@option("--kind", help="The kind of scope, with --track: conversation, tenant, …")
+@option(
+    "--scope-column", metavar="COLUMN", help="The column that says which scope a row is in, with --track."
+)
+@json_flag
+def new(
+    name: str,
+    directory: Path | None,
+    table: str | None,
+    kind: str | None,
+    scope_column: str | None,
+    as_json: bool,
+) -> None:
+    """Begin a migration in supabase/migrations."""
+    from toolkit import migrate
+
+    if (table, kind, scope_column).count(None) not in (0, 3):
+        raise click.UsageError("--track, --kind and --scope-column go together")
+    track = migrate.Track(table, kind, scope_column) if table and kind and scope_column else None
+    made = migrate.new(directory or Path("supabase/migrations"), name, track=track)
+    show(made, as_json, [made.path], "next: realtime-toolkit migrate plan")
+
+
+@migrate.command()
+@click.argument("versions", nargs=-1, required=True, metavar="VERSION...")
+@option("--status", type=click.Choice(["applied", "reverted"]), required=True)
+@db_url_option
+@dir_option
+@wait_option
+@json_flag
+@click.pass_context
+def repair(
+    ctx: click.Context,
+    /,
+    versions: tuple[str, ...],
+    db_url: str | None,
+    directory: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Record versions as applied, or strike them off the history; runs nothing."""
+    from toolkit import migrate
+
+    dsn = settings(ctx, db_url=db_url).require("database_url")
+    done = migrate.repair(dsn, migrations_here(directory), versions, notice=say, **options)
+    lines = [f"{done.status} {version}" for version in done.versions]
+    show(done, as_json, lines, f"{len(done.versions)} changed, {len(done.unchanged)} were so already")
+
+
+@migrate.command()
+@db_url_option
+@option("--dir", "directory", type=DIRECTORY, default=Path("supabase/migrations"), show_default=True)
+@wait_option
+@option("--version", metavar="VERSION", help="Record the files up to this one as applied, unrun.")
+@option("--dump", is_flag=True, help="Write the schema there is as the first migration.")
+@json_flag
+@click.pass_context
+def baseline(
+    ctx: click.Context, /, db_url: str | None, directory: Path, as_json: bool, **options: Any
+) -> None:
+    """Adopt a database that has a schema already; only its history is changed."""
+    from toolkit import migrate
+
+    dsn = settings(ctx, db_url=db_url).require("database_url")
+    made = migrate.baseline(dsn, directory, notice=say, **options)
+    written = [name for name in (made.dumped, *made.fetched) if name]
+    lines = [*(f"wrote {name}" for name in written), *(f"recorded {name}" for name in made.recorded)]
+    show(made, as_json, lines, f"{len(written)} written, {len(made.recorded)} recorded as applied")
 
 
 @click.command()
@@ -111,10 +256,16 @@ def status(ctx: click.Context, db_url: str | None, directory: Path | None, exit_
 @option("--strict", is_flag=True, help="What could not be decided fails, too.")
 @option("--baseline", type=FILE, help="Findings that are known and do not fail.")
 @option("--update-baseline", is_flag=True, help="Write today's findings to the baseline.")
-@option("--dir", "directory", type=DIRECTORY, help="Migrations, to name file and line; default: supabase/migrations.")
+@option(
+    "--dir",
+    "directory",
+    type=DIRECTORY,
+    help="Migrations, to name file and line; default: supabase/migrations.",
+)
 @click.pass_context
 def verify(
     ctx: click.Context,
+    /,
     checks: tuple[str, ...],
     db_url: str | None,
     schemas: tuple[str, ...],
@@ -138,7 +289,12 @@ def verify(
     config = verify.load_config(Path("supabase/verify.toml"))
     known = verify.read_baseline(baseline) if baseline is not None and not update_baseline else frozenset()
     report = verify.verify(
-        dsn, checks=checks, schemas=schemas, config=config, migrations=migrations_here(directory), baseline=known
+        dsn,
+        checks=checks,
+        schemas=schemas,
+        config=config,
+        migrations=migrations_here(directory),
+        baseline=known,
     )
     if update_baseline and baseline is not None:
         say(f"{baseline}: {verify.write_baseline(baseline, report)} findings")

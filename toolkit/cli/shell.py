@@ -75,7 +75,7 @@ def settings(ctx: click.Context, *, db_url: str | None = None) -> Settings:
     return Settings.from_env({**env, "DATABASE_URL": db_url} if db_url else env)
 
 
-def run(job: Coroutine[Any, Any, T], *, on_signal: int | None = None) -> T | None:
+def run(job: Coroutine[Any, Any, T], *, on_signal: int | None = None) -> T:
     """Run a job to its end; SIGINT and SIGTERM cancel it, and it may clean up.
 
     Exits with 128 + the signal's number then, or with ``on_signal`` (0 where a signal is the normal end).

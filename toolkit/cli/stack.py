@@ -89,14 +89,14 @@ def token(ctx: click.Context, user: str, expires_in: int) -> None:
 @stack_options
 @click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @click.pass_context
-def run_command(ctx: click.Context, cmd: tuple[str, ...], **options: Any) -> None:
+def run_command(ctx: click.Context, /, cmd: tuple[str, ...], **options: Any) -> None:
     """Run CMD with an ephemeral, migrated stack in its environment; exits with CMD's exit code."""
 
     async def job() -> int:
         async with make_stack(**options) as running:
             return await _run_child(cmd, running)
 
-    ctx.exit(run(job()) or 0)
+    ctx.exit(run(job()))
 
 
 async def _run_child(cmd: tuple[str, ...], stack: LocalStack) -> int:
@@ -108,7 +108,9 @@ async def _run_child(cmd: tuple[str, ...], stack: LocalStack) -> int:
         return 127 if isinstance(error, FileNotFoundError) else 126
     loop = asyncio.get_running_loop()
     # A terminal sends Ctrl-C to the whole process group, so the child has it already.
-    loop.add_signal_handler(signal.SIGINT, lambda: None if sys.stdin.isatty() else _pass_on(child, signal.SIGINT))
+    loop.add_signal_handler(
+        signal.SIGINT, lambda: None if sys.stdin.isatty() else _pass_on(child, signal.SIGINT)
+    )
     loop.add_signal_handler(signal.SIGTERM, _pass_on, child, signal.SIGTERM)
     ended, failed = asyncio.create_task(child.wait()), asyncio.create_task(stack.wait_failed())
     try:

@@ -50,7 +50,9 @@ def store_for(config: Settings, user: str | None) -> RestStore:
     if user is None and config.access_token is None:
         return RestStore(config.require("url"), config.require("service_role_key"))
     user_token(config, user)  # says now what is missing
-    return RestStore(config.require("url"), config.require("anon_key"), token=lambda: user_token(config, user))
+    return RestStore(
+        config.require("url"), config.require("anon_key"), token=lambda: user_token(config, user)
+    )
 
 
 # --- agent -------------------------------------------------------------------------------------------
@@ -62,7 +64,9 @@ def agent() -> None:
 
 
 @agent.command("run")
-@option("--conversation", required=True, type=ScopeType(), metavar="ID", help="The conversation to answer in.")
+@option(
+    "--conversation", required=True, type=ScopeType(), metavar="ID", help="The conversation to answer in."
+)
 @user_option
 @option("--create", is_flag=True, help="Make the conversation first, if it is not there.")
 @option("--mode", type=click.Choice(["chunks", "row"]), default="chunks", show_default=True)
@@ -73,6 +77,7 @@ def agent() -> None:
 @click.pass_context
 def agent_run(
     ctx: click.Context,
+    /,
     conversation: Scope,
     user: str | None,
     create: bool,
@@ -200,7 +205,13 @@ class Follower:
 @json_flag
 @click.pass_context
 def listen(
-    ctx: click.Context, scope: Scope, user: str | None, cursor: Path | None, seconds: float | None, as_json: bool
+    ctx: click.Context,
+    /,
+    scope: Scope,
+    user: str | None,
+    cursor: Path | None,
+    seconds: float | None,
+    as_json: bool,
 ) -> None:
     """Follow SCOPE (kind:value, or a conversation's UUID) and print what happens, a line each."""
     config = settings(ctx)
@@ -249,7 +260,10 @@ def print_json(event: Event) -> None:
 def print_plain(event: Event) -> None:
     fields = as_fields(event)
     kind = fields.pop("type")
-    click.echo(f"{now()} {kind:9} " + " ".join(f"{name}={value}" for name, value in fields.items() if value is not None))
+    click.echo(
+        f"{now()} {kind:9} "
+        + " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+    )
 
 
 def as_fields(event: Event) -> dict[str, Any]:
@@ -263,7 +277,13 @@ def as_fields(event: Event) -> dict[str, Any]:
             return {"type": "change", "via": via, "op": change.type, "table": change.table, "key": change.key,
                     "version": change.version, "row": change.row}  # fmt: skip
         case events.TextAppended(message_id, attempt, position, text):
-            return {"type": "text", "message": message_id, "attempt": attempt, "position": position, "text": text}
+            return {
+                "type": "text",
+                "message": message_id,
+                "attempt": attempt,
+                "position": position,
+                "text": text,
+            }
         case events.TextReset(message_id, attempt):
             return {"type": "text_reset", "message": message_id, "attempt": attempt}
         case events.Recovered(rows):
@@ -287,6 +307,7 @@ def as_fields(event: Event) -> dict[str, Any]:
 @click.pass_context
 def reconcile(
     ctx: click.Context,
+    /,
     scope: Scope,
     user: str | None,
     once: bool,
@@ -328,7 +349,9 @@ def as_ref(row: RowRef) -> dict[str, str]:
 
 def print_verdict(verdict: Verdict, as_json: bool) -> None:
     ratio = verdict.live / verdict.committed if verdict.committed else None
-    differing = {name: [as_ref(row) for row in getattr(verdict, name)] for name in ("missing", "stale", "extra")}
+    differing = {
+        name: [as_ref(row) for row in getattr(verdict, name)] for name in ("missing", "stale", "extra")
+    }
     if as_json:
         emit({"verdict": verdict.kind, "ok": verdict.ok, "scope": str(verdict.scope), "rows": verdict.rows,
               "committed": verdict.committed, "live": verdict.live, "recovered": verdict.recovered,
