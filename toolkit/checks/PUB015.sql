@@ -21,9 +21,9 @@ where t.rls and exists (select from publication where pubdelete)
   )
   and (
     (c.base_type in ('text', 'character varying', 'character', 'citext', 'extensions.citext', 'public.citext', 'inet', 'cidr',
-                     'macaddr', 'macaddr8', 'date')
+                     'macaddr', 'macaddr8')
+     and not (cardinality(k.cols) > 1 and exists (  -- the scope of a composite key
+       select from filter_column f where f.relid = t.relid and f.attnum = c.attnum))
      and c.name !~* '(^|_)(id|uid|uuid|guid|ulid|nanoid|cuid|ksuid|hash|digest)$')
     or c.name ~* '(e?mail|phone|mobile|ssn|social_?security|passport|national|tax_?(id|no|number)|iban|card|licen[cs]e|plate|isbn)'
   )
-  -- the partition key has to be in a partition's primary key: a date there is no natural key of the row
-  and not (t.is_partition and c.base_type = 'date')

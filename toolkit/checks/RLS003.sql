@@ -1,31 +1,32 @@
 -- RLS003: A policy calls auth.uid() for every row
 -- Wrapped as (select auth.uid()) the function runs once a query; bare it runs for every row, in every sync and digest. The
--- same goes for auth.jwt(), auth.role(), auth.email() and current_setting(). A wrap that mentions a column is none.
+-- same goes for auth.jwt(), auth.role(), auth.email() and current_setting(). A wrap that mentions a column of the table is
+-- none: it runs for every row too.
 --
--- How it is found: the calls become @, and then the innermost parentheses are reduced again and again: a scalar
--- (select …) without FROM and without a column of the table disappears, any other group that holds an @ becomes an @.
+-- How it is found: calls become @ and columns of the table inside subselects #, then the innermost parentheses are
+-- reduced again and again: a (select …) without FROM and without # disappears, any other group leaves the marks in it.
 with expression as (
   select p.policy, e.part,
-    regexp_replace(regexp_replace(regexp_replace(regexp_replace(e.expr,
-      '''[^'']*''', '''''', 'g'), '"[^"]*"', 'q', 'g'),
+    regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(e.expr,
+      '''[^'']*''', '''''', 'g'),
+      '\m' || regexp_replace(t.name, '[^a-zA-Z0-9_]', '.', 'g') || '"?\.', '#', 'g'),
+      '"[^"]*"', 'q', 'g'),
       'auth\.(uid|jwt|role|email)\(\)', '@', 'g'),
-      'current_setting\(', '(@', 'g') as text,
-    '\m' || regexp_replace(t.name, '[^a-zA-Z0-9_]', '.', 'g') || '\.' as column_ref
+      'current_setting\(', '(@', 'g'),
+      '\s+', ' ', 'g') as text
   from policy p join own_table t using (relid), lateral (values ('using', p.qual), ('with check', p.wcheck)) as e (part, expr)
   where e.expr ~ 'auth\.(uid|jwt|role|email)\(\)|current_setting\('
 ),
 reduced as (
-  select policy, part, text, column_ref from expression
+  select policy, part, text from expression
   union
   select policy, part,
-    regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-      text,
-      -- a wrapped call: a scalar subselect of its own
-      '\( SELECT ((?! FROM |\m' || substring(column_ref from 3) || ')[^()])*\)', ' ', 'g'),
-      -- any other subselect, and any group that is no subselect: what is inside is what counts
-      '\( SELECT [^()]*@[^()]*\)', '@', 'g'),
-      '\((?! SELECT )[^()]*@[^()]*\)', '@', 'g'),
-      '\((?! SELECT )[^()@]*\)|\( SELECT [^()@]*\)', ' ', 'g'), column_ref
+    regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(text,
+      '\( SELECT ((?! FROM )[^()#])*\)', ' ', 'g'),
+      '\([^()]*@[^()]*#[^()]*\)|\([^()]*#[^()]*@[^()]*\)', '@#', 'g'),
+      '\((?! SELECT ((?! FROM )[^()#])*\))[^()#]*@[^()#]*\)', '@', 'g'),
+      '\([^()@]*#[^()@]*\)', '#', 'g'),
+      '\([^()@#]*\)', ' ', 'g')
   from reduced where text ~ '\('
 )
 select
