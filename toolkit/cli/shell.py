@@ -40,7 +40,7 @@ class ToolkitGroup(click.Group):
             ctx.exit(0)
 
 
-class ScopeType(click.ParamType):
+class ScopeType(click.ParamType[Scope]):
     """``kind:value``, or a bare UUID for a conversation."""
 
     name = "scope"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.shell import FILE, ScopeType, emit, json_flag, option, run, say, settings, user_option
-from toolkit.errors import ConfigError, InputError
+from toolkit.errors import ConfigError, InputError, NotFound
 from toolkit.model import RowRef, Scope
 
 if TYPE_CHECKING:
@@ -97,10 +97,12 @@ def agent_run(
 
     async def job() -> Any:
         async with store_for(config, user) as store:
-            if create:
-                await store.create_conversation(conversation=conversation.value, user_id=user)
-            else:
+            try:
                 await store.conversation(conversation.value)
+            except NotFound:
+                if not create:
+                    raise
+                await store.create_conversation(id=conversation.value, user_id=user)
             return await stream_text(store, conversation.value, paced(pieces, rate), **options)
 
     outcome = run(job())
