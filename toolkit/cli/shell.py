@@ -40,16 +40,12 @@ class ToolkitGroup(click.Group):
             ctx.exit(0)
 
 
-class ScopeType(click.ParamType[Scope]):
-    """``kind:value``, or a bare UUID for a conversation."""
-
-    name = "scope"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Scope:
-        try:
-            return value if isinstance(value, Scope) else Scope.parse(value)
-        except InputError as error:
-            self.fail(str(error), param, ctx)
+def as_scope(text: str) -> Scope:
+    """A parameter's type: ``kind:value``, or a bare UUID for a conversation."""
+    try:
+        return Scope.parse(text)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def say(line: str) -> None:

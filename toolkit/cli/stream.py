@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.shell import FILE, ScopeType, emit, json_flag, option, run, say, settings, user_option
+from toolkit.cli.shell import FILE, as_scope, emit, json_flag, option, run, say, settings, user_option
 from toolkit.errors import ConfigError, InputError, NotFound
 from toolkit.model import RowRef, Scope
 
@@ -64,14 +64,17 @@ def agent() -> None:
 
 
 @agent.command("run")
-@option(
-    "--conversation", required=True, type=ScopeType(), metavar="ID", help="The conversation to answer in."
-)
+@option("--conversation", required=True, type=as_scope, metavar="ID", help="The conversation to answer in.")
 @user_option
 @option("--create", is_flag=True, help="Make the conversation first, if it is not there.")
 @option("--mode", type=click.Choice(["chunks", "row"]), default="chunks", show_default=True)
-@option("--interval", type=click.FloatRange(0, 60), help="Seconds between two writes.")
-@option("--rate", type=click.FloatRange(0, min_open=True), help="Tokens per second; default: as they come.")
+@option("--interval", type=click.FloatRange(0, 60), metavar="SECONDS", help="Time between two writes.")
+@option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Tokens per second; default: as they come.",
+)
 @json_flag
 @click.argument("file", type=click.File("rb"))
 @click.pass_context
@@ -92,6 +95,8 @@ def agent_run(
     """
     from toolkit.agent import paced, stream_text
 
+    if conversation.kind != "conversation":
+        raise click.BadParameter(f"{conversation} is not a conversation", param_hint="--conversation")
     config = settings(ctx)
     pieces = read_text(file)
 
@@ -200,7 +205,7 @@ class Follower:
 
 
 @click.command()
-@click.argument("scope", type=ScopeType())
+@click.argument("scope", type=as_scope)
 @user_option
 @option("--cursor", type=FILE, help="Come back from this file, and store there where we are.")
 @option("--for", "seconds", type=click.FloatRange(min=0), help="Stop after so many seconds.")
@@ -300,7 +305,7 @@ def as_fields(event: Event) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("scope", type=ScopeType())
+@click.argument("scope", type=as_scope)
 @user_option
 @option("--once", is_flag=True, help="Sync, compare, and say (the default).")
 @option("--for", "seconds", type=click.FloatRange(min=0), help="Watch so long and report the delivery ratio.")
