@@ -185,10 +185,10 @@ def split(sql: str) -> tuple[Statement, ...]:
     return tuple(found)
 
 
-# What Go's strings.TrimSpace takes off (the CLI's rule); Python's strip() would take more.
+# What the CLI trims is JavaScript's white space; Python's strip() would take a little more.
 _SPACE = (
-    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
-    "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+    "\t\n\v\f\r \xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
 
 

@@ -31,7 +31,7 @@ CASES = {
     "an empty file": ("", []),
     "no last semicolon": ("a;b", ["a", "b"]),
     "a semicolon too many": ("a;; b", ["a", "b"]),
-    "space as Go trims it": ("\u00a0a\u2003;\x85b", ["a", "b"]),
+    "space as the CLI trims it": ("\u00a0a\u2003;\ufeffb", ["a", "b"]),
     "an unclosed string": ("a; 'b; c", ["a", "'b; c"]),
     "an unclosed dollar quote": ("a; $x$b; c", ["a", "$x$b; c"]),
     "an unclosed comment": ("a; /* b; c", ["a", "/* b; c"]),
