@@ -50,8 +50,11 @@ begin
       ('pg_read_all_data', 'supabase_read_only_user')
     ) as pair (granted, member)
   loop
-    -- No "if exists": a concurrent grant of the same membership is the one thing that can go wrong.
-    if not pg_has_role(membership.member, membership.granted, 'member') then
+    -- Not pg_has_role, which is true of every superuser: one may cease to be one.
+    if not exists (
+      select from pg_auth_members
+      where roleid = membership.granted::regrole and member = membership.member::regrole
+    ) then
       execute format('grant %I to %I', membership.granted, membership.member);
     end if;
   end loop;

