@@ -9,4 +9,4 @@ select
   format('select pg_drop_replication_slot(%L);', slot_name) as fix,
   slot_name as fingerprint
 from pg_replication_slots
-where not active and not temporary and restart_lsn is not null and not pg_is_in_recovery()
+where (database is null or database = current_database()) and not active and not temporary and restart_lsn is not null and not pg_is_in_recovery()
