@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
+from acting import Connection, connect
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
+from toolkit import migrate
+from toolkit.stack.template import BASELINE
 from toolkit.store import PostgresStore, RestStore, Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from toolkit.stack import LocalStack
+
+HERE = Path(__file__).parent
+MIGRATIONS = HERE.parents[1] / "supabase" / "migrations"
 
 
 @pytest.fixture(params=["postgres", "rest"])
@@ -43,3 +56,42 @@ async def own(make_store: Callable[..., Any], user: str) -> AsyncIterator[Store]
     """The store of the user whom ``conversation`` belongs to."""
     async with make_store(user) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def elsewhere(stack: LocalStack) -> Iterator[str]:
+    """A database of its own: publication and tables of these tests would be in the way of others'."""
+    name = f"tracking_{uuid.uuid4().hex[:8]}"
+    make = sql.SQL("create database {} template template0").format(sql.Identifier(name))
+    drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
+    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
+        admin.execute(make)
+        try:
+            with psycopg.connect(make_conninfo(stack.admin_url, dbname=name), autocommit=True) as there:
+                for script in BASELINE:
+                    there.execute(script.read_bytes())
+            url = make_conninfo(stack.database_url, dbname=name)
+            migrate.apply_all(url, MIGRATIONS)
+            with psycopg.connect(url, autocommit=True) as there:
+                there.execute((HERE / "orders.sql").read_bytes())
+            yield url
+        finally:
+            admin.execute(drop)
+
+
+@pytest.fixture
+async def there(elsewhere: str) -> AsyncIterator[Connection]:
+    async with connect(elsewhere) as connection:
+        yield connection
+
+
+@pytest.fixture
+def empty_database(stack: LocalStack) -> Iterator[str]:
+    """The address of a new database with nothing in it, as ``postgres``."""
+    name = f"empty_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {} owner postgres template template0").format(sql.Identifier(name)))
+        try:
+            yield make_conninfo(stack.database_url, dbname=name)
+        finally:
+            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
