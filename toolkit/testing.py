@@ -120,17 +120,20 @@ class TestUser:
     @asynccontextmanager
     async def client(self) -> AsyncIterator[AsyncClient]:
         """A ``supabase`` client that acts as this user, over REST and Realtime."""
+        import httpx
         from supabase import acreate_client
         from supabase.lib.client_options import AsyncClientOptions
 
-        options = AsyncClientOptions(headers={"Authorization": f"Bearer {self.token}"})
-        client = await acreate_client(self.url, self.anon_key, options)
-        await client.realtime.set_auth(self.token)
-        try:
-            yield client
-        finally:
-            await client.realtime.close()
-            await client.postgrest.aclose()
+        async with httpx.AsyncClient() as http:
+            options = AsyncClientOptions(
+                headers={"Authorization": f"Bearer {self.token}"}, auto_refresh_token=False, httpx_client=http
+            )
+            client = await acreate_client(self.url, self.anon_key, options)
+            await client.realtime.set_auth(self.token)
+            try:
+                yield client
+            finally:
+                await client.realtime.close()
 
 
 @pytest.fixture(scope="session")

@@ -264,21 +264,21 @@ class Accounts:
             if active is not None and active["parent"] == known["token"]:
                 return str(active["token"])
             if known["old"]:
-                await self._revoke(db, "session_id = %s", session)
+                # As if long ago: no token of the family is within its ten seconds of grace any more.
+                await db.execute(
+                    "update auth.refresh_tokens set revoked = true, updated_at = 'epoch' where session_id = %s",
+                    [session],
+                )
                 return None
-        await self._revoke(db, "token = %s", known["token"])
+        await db.execute(
+            "update auth.refresh_tokens set revoked = true, updated_at = now() where id = %s", [known["id"]]
+        )
         await db.execute(
             "update auth.sessions set refreshed_at = now() at time zone 'UTC', updated_at = now()"
             " where id = %s",
             [session],
         )
         return await self._add_token(db, known["user_id"], session, known["token"])
-
-    async def _revoke(self, db: Connection, condition: str, value: Any) -> None:
-        await db.execute(
-            f"update auth.refresh_tokens set revoked = true, updated_at = now() where {condition}",
-            [value],
-        )
 
     async def _add_token(self, db: Connection, user_id: Any, session: Any, parent: str | None) -> str:
         token = secrets.token_urlsafe(9)
@@ -292,7 +292,7 @@ class Accounts:
     async def end_sessions(self, db: Connection, claims: Mapping[str, Any], scope: str) -> None:
         """Log out: ``global`` every session of the user, ``local`` this one, ``others`` all but this one."""
         session = claims.get("session_id") or _NOBODY
-        condition = {"local": "and id = %s", "others": "and id <> %s"}.get(scope, "and %s is not null")
+        condition = {"local": "and id = %s", "others": "and id <> %s"}.get(scope, "and %s::uuid is not null")
         await db.execute(
             f"delete from auth.sessions where user_id = %s {condition}",
             [claims["sub"], session],
