@@ -82,12 +82,12 @@ policy as materialized (
     p.polroles as roles, pg_get_expr(p.polqual, p.polrelid) as qual, pg_get_expr(p.polwithcheck, p.polrelid) as wcheck
   from pg_policy p join own_table t on t.relid = p.polrelid
 ),
-policy_role as (
+policy_role as materialized (
   select p.policy, p.relid, a.role, a.name as role_name from policy p, api a
   where exists (select from unnest(p.roles) r where r = 0 or pg_has_role(a.role, r, 'usage'))
 ),
 -- Functions that a policy calls, other than Postgres' own.
-policy_function as (
+policy_function as materialized (
   select p.policy, d.refobjid as function, f.pronamespace::regnamespace::text as schema, f.proname as name, f.prosrc as body
   from policy p
   join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.policy and d.refclassid = 'pg_proc'::regclass
@@ -100,19 +100,15 @@ personal as materialized (
     or exists (select from policy_function f where f.policy = p.policy and not (f.schema = 'auth' and f.name = 'role'))
 ),
 -- Tables whose rows a role sees whoever the user is: published on purpose.
-public_read as (
-  select t.relid, a.role from own_table t, api a
-  where not t.rls
-    or exists (
-      select from policy p join policy_role r using (policy)
-      where p.relid = t.relid and r.role = a.role and p.permissive and p.cmd in ('r', '*')
-        and p.policy not in (select policy from personal)
-        and not exists (
-          select from policy s join policy_role q using (policy)
-          where s.relid = t.relid and q.role = a.role and not s.permissive and s.cmd in ('r', '*')
-            and s.policy in (select policy from personal)
-        )
-    )
+public_read as materialized (
+  select t.relid, a.role from own_table t, api a where not t.rls
+  union (
+    select p.relid, r.role from policy p join policy_role r using (policy)
+    where p.permissive and p.cmd in ('r', '*') and p.policy not in (select policy from personal)
+    except
+    select p.relid, r.role from policy p join policy_role r using (policy)
+    where not p.permissive and p.cmd in ('r', '*') and p.policy in (select policy from personal)
+  )
 ),
 -- Columns by which reading is restricted, so those that a subscription filters on: scope, owner, tenant.
 -- A column that is only compared with constants (a status, a flag) is none.
@@ -124,7 +120,7 @@ filter_column as materialized (
     and d.refclassid = 'pg_class'::regclass and d.refobjid = p.relid and d.refobjsubid > 0
   join own_column c on c.relid = p.relid and c.attnum = d.refobjsubid
   where p.permissive and p.cmd in ('r', '*') and p.policy in (select policy from personal)
-    and not exists (select from public_read o where o.relid = p.relid and o.role = r.role)
+    and (p.relid, r.role) not in (select relid, role from public_read)
     and c.base_type in ('uuid', 'smallint', 'integer', 'bigint', 'text', 'character varying', 'character', 'citext',
                         'extensions.citext', 'public.citext')
     and p.qual ~ ('\m' || c.name || '\M')
