@@ -52,7 +52,7 @@ class Condition:
         value, type_ = literal(self.filter.value), self.column.sql_type
         expression = _EXPRESSIONS[self.filter.operator].format(v=f"k.v::{type_}", x=value, t=type_)
         negated = f"not ({expression})" if self.filter.negated else expression
-        return _positions(f"unnest({_array_literal(texts, 'text')}) with ordinality k(v, i)", negated)
+        return _positions(f"unnest({array_literal(texts, 'text')}) with ordinality k(v, i)", negated)
 
 
 _EXPRESSIONS = {
@@ -133,7 +133,7 @@ def visible_sql(reader: Reader, table: Table, keys: Sequence[Sequence[str]]) -> 
     """
     columns = [table.column(name) for name in table.key]
     arrays = (
-        _array_literal([key[index] for key in keys], column.sql_type) for index, column in enumerate(columns)
+        array_literal([key[index] for key in keys], column.sql_type) for index, column in enumerate(columns)
     )
     names = [f"c{index}" for index in range(len(columns))]
     equal = " and ".join(
@@ -187,7 +187,7 @@ def identifier(name: str) -> str:
     return sql.Identifier(name).as_string(None)
 
 
-def _array_literal(texts: Sequence[str], type_: str) -> str:
+def array_literal(texts: Sequence[str], type_: str) -> str:
     elements = ",".join(_array_element(text) for text in texts)
     return f"{literal('{' + elements + '}')}::{type_}[]"
 

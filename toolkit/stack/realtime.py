@@ -1,0 +1,114 @@
+"""The Realtime server as :class:`~toolkit.stack.LocalStack` runs it: sockets, REST endpoints, start, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from toolkit.phoenix import Vsn
+from toolkit.stack import sockets
+from toolkit.stack.faults import Faults
+from toolkit.stack.limits import Limits
+from toolkit.stack.pace import Pace
+from toolkit.stack.server import Server
+from toolkit.stack.sockets import RefusedError, Socket
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+    from websockets.datastructures import Headers
+
+log = logging.getLogger("toolkit.stack.realtime")
+
+
+class RealtimeServer:
+    """One server for one database. ``api_keys`` maps opaque keys (``sb_…``) to the JWTs they stand for."""
+
+    def __init__(
+        self,
+        *,
+        database_url: str,
+        jwt_secret: str,
+        api_keys: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        pace: Literal["fast", "genuine"] | Pace = "fast",
+        faults: Faults | None = None,
+    ) -> None:
+        self.faults = faults or Faults()
+        self.sockets: set[Socket] = set()
+        self._api_keys = dict(api_keys or {})
+        resolved = pace if isinstance(pace, Pace) else Pace.named(pace)
+        self.server = Server(database_url, jwt_secret, self._api_keys, limits or Limits(), resolved)
+        self._running = False
+
+    async def start(self) -> None:
+        """Returns when changes are being read. Raises :class:`psycopg.Error`. Idempotent."""
+        if not self._running:
+            self._running = True
+            try:
+                await self.server.start()
+            except BaseException:
+                await self.stop()
+                raise
+            self.server.spawn(self._close_idle())
+
+    async def stop(self) -> None:
+        """Closes every socket and connection; no slot is left. Idempotent."""
+        self._running = False
+        for socket in list(self.sockets):
+            socket.close(1012)
+        await asyncio.sleep(0)
+        await self.server.stop()
+        for socket in list(self.sockets):
+            socket.abort()
+
+    def websocket_protocol(
+        self, config: Any = None, server_state: Any = None, app_state: Any = None, **_: Any
+    ) -> Socket:
+        """For ``uvicorn.Config(ws=…)``: gets every upgrade request."""
+        return Socket(self, None if server_state is None else server_state.connections)
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Starlette routes, relative to ``/realtime/v1``."""
+        from toolkit.stack.broadcast_api import routes
+
+        return routes(self.server)
+
+    def configure(self, **changes: Any) -> None:
+        """Change limits while running. As on the genuine server, rates start anew, and everybody is sent
+        away (1012) when the project is suspended or made private only, or no longer."""
+        before = self.server.limits
+        self.server.limits = dataclasses.replace(before, **changes)
+        self.server.reset_counters()
+        after = self.server.limits
+        if (before.suspended, before.private_only) != (after.suspended, after.private_only):
+            for socket in list(self.sockets):
+                if socket.session is not None:
+                    socket.session.disconnect()
+
+    def admit(self, path: str, headers: Headers) -> tuple[Vsn, str]:
+        """Whether an upgrade request may come in. Raises :class:`RefusedError`."""
+        server = self.server
+        admitted = sockets.admit(
+            path, headers, jwt_secret=server.jwt_secret, api_keys=self._api_keys, now=time.time()
+        )
+        if server.limits.suspended:
+            raise RefusedError(403, "Realtime was disabled for this tenant")
+        if len(server.users) >= server.limits.max_concurrent_users:
+            raise RefusedError(429, "Too many connected users")
+        if server.joins.sample(time.monotonic()):
+            raise RefusedError(429, "Too many joins per second")
+        return admitted
+
+    async def _close_idle(self) -> None:
+        while True:
+            limit = self.server.limits.idle_timeout
+            await asyncio.sleep(limit / 10)
+            now = time.monotonic()
+            for socket in list(self.sockets):
+                if now - socket.last_frame > limit:
+                    socket.close(1000)

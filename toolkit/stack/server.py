@@ -1,0 +1,295 @@
+"""The Realtime server behind its sockets: one database, one WAL stream, every channel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import json
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from toolkit import phoenix
+from toolkit.phoenix import Message
+from toolkit.stack import bindings, messages, publication, subscriptions, wal
+from toolkit.stack.bindings import BindingError
+from toolkit.stack.changes import ChangeFeed, GroupKey
+from toolkit.stack.database import Link
+from toolkit.stack.hub import Hub, Topic
+from toolkit.stack.join import JoinError
+from toolkit.stack.limits import Limits, RateCounter
+from toolkit.stack.pace import Pace, draw
+from toolkit.stack.phash import phash2
+from toolkit.stack.replication import ReplicationReader
+
+if TYPE_CHECKING:
+    from toolkit.stack.channels import Channel
+    from toolkit.stack.presence import Diff
+    from toolkit.stack.sessions import Session
+
+log = logging.getLogger("toolkit.stack.realtime")
+
+
+class Server:
+    def __init__(
+        self, database_url: str, jwt_secret: str, api_keys: Mapping[str, str], limits: Limits, pace: Pace
+    ) -> None:
+        self.jwt_secret = jwt_secret
+        self.limits = limits
+        self.pace = pace
+        self.hub = Hub()
+        self.feed = ChangeFeed(limits.max_record_bytes)
+        self.users: set[Session] = set()
+        self.auth = Link(database_url, "realtime_connect")
+        self._admin = Link(database_url, "realtime_subscription_manager")
+        self._rls = Link(database_url, "realtime_rls")
+        self._api_keys = api_keys
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._published: frozenset[int] | None = None
+        self._catalog_changed = asyncio.Event()
+        self._deaf_until = 0.0
+        self._subscribed_before = False
+        streams = (publication.STREAM, publication.STREAM_INSERTS, publication.MESSAGES)
+        self.reader = ReplicationReader(database_url, streams)
+        self.reset_counters()
+
+    def reset_counters(self) -> None:
+        """Rates start anew, with the limits of now."""
+        now, limits = time.monotonic(), self.limits
+        self.events = RateCounter(limits.max_events_per_second, now)
+        self.joins = RateCounter(limits.max_joins_per_second, now)
+        self.presence_events = RateCounter(limits.max_presence_events_per_second, now)
+        self.database_events = RateCounter(limits.max_events_per_second, now, fixed=True)
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Returns when the WAL is being read. Raises :class:`psycopg.Error`."""
+        await self._follow_publication()
+        self.spawn(self._read())
+        self.spawn(self._pump())
+        self.spawn(self._watch_publication())
+        self.spawn(self._keep_partitions())
+        await asyncio.wait_for(self.reader.connected.wait(), 15)
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for link in (self.auth, self._admin, self._rls):
+            await link.close()
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the Realtime server failed", exc_info=error)
+
+    # --- keys and ids -----------------------------------------------------------------------------
+
+    def jwt_of(self, token: str) -> str:
+        """The JWT that an opaque key stands for; any other token as it is."""
+        return self._api_keys.get(token, token)
+
+    @staticmethod
+    def binding_id(params: dict[str, Any]) -> int:
+        return phash2(params)
+
+    def heard(self, session: Session) -> bool:
+        """Whether a heartbeat is answered."""
+        return True
+
+    # --- the WAL ----------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        await self.reader.run(lambda: draw(self.pace.reconnect), self._reconnected)
+
+    async def _reconnected(self, restarted: bool) -> None:
+        """After an outage: the publication may differ; channels are told, unless the database restarted."""
+        await self._follow_publication()
+        if not restarted:
+            for channel in self.feed.subscribers():
+                self.resubscribe(channel)
+
+    async def _pump(self) -> None:
+        while True:
+            if self.pace.poll and not self.reader.waiting:
+                await asyncio.sleep(self.pace.poll)
+                continue
+            batch = await self.reader.take()
+            try:
+                await self._process(batch.items)
+            except psycopg.Error as error:
+                log.error("PoolingReplicationError: a batch of changes is lost: %s", str(error).strip())
+                self._deaf_until = time.monotonic() + draw(self.pace.after_failed_batch)
+            self.reader.done(batch)
+
+    async def _process(self, items: list[wal.RowChange | wal.LogicalMessage]) -> None:
+        for item in items:
+            if isinstance(item, wal.LogicalMessage):
+                if item.prefix == "toolkit":
+                    self.feed.forget_catalog()
+                    self._catalog_changed.set()
+            elif messages.is_message(item) and (sent := messages.read(item)) is not None:
+                messages.send(self.hub, sent)
+        changes = self.feed.wanted(items)
+        if not changes or time.monotonic() < self._deaf_until or self._too_many_events():
+            return
+        async with self._rls.use() as connection:
+            frames = await self.feed.process(connection, changes)
+        for group, parts in frames.items():
+            self._deliver(list(group.members), parts)
+
+    def _deliver(self, channels: list[Channel], frames: list[bytes]) -> None:
+        if not frames:
+            return
+        data = b"".join(frames)
+        for channel in channels:
+            channel.send_frame(data)
+        self.database_events.add(time.monotonic(), len(frames) * len(channels))
+
+    def _too_many_events(self) -> bool:
+        triggered = self.database_events.sample(time.monotonic())
+        if triggered:
+            log.error("MessagePerSecondRateLimitReached: Too many postgres changes messages per second")
+        return triggered
+
+    # --- subscriptions ----------------------------------------------------------------------------
+
+    async def subscribe(self, channel: Channel) -> None:
+        """Subscribe the channel's bindings, and tell it. Tries again only while the database is away."""
+        if not self._subscribed_before:
+            self._subscribed_before = True
+            await asyncio.sleep(draw(self.pace.first_subscription))
+        while not channel.closed:
+            try:
+                await self._subscribe(channel)
+            except BindingError as error:
+                log.warning("RealtimeDisabledForConfiguration: %s", error)
+                channel.system("postgres_changes", "error", str(error))
+                return
+            except psycopg.Error as error:
+                log.warning("RealtimeDisabledForConfiguration: %s", error)
+                await asyncio.sleep(self.pace.database_timeout)
+                channel.system("postgres_changes", "error", '{:error, "Too many database timeouts"}')
+                await asyncio.sleep(draw(self.pace.retry_subscription))
+            else:
+                channel.system("postgres_changes", "ok", "Subscribed to PostgreSQL")
+                return
+
+    async def _subscribe(self, channel: Channel) -> None:
+        params = channel.config.changes
+        parsed = [bindings.parse(item) for item in params]
+        reader = channel.reader
+        bound = []
+        await self._follow_publication()
+        await self.reader.connected.wait()
+        async with self._admin.use() as connection:
+            for item, binding in reversed(list(zip(params, parsed, strict=True))):
+                id_ = self.binding_id(item)
+                found = await subscriptions.subscribe(connection, binding, reader.role)
+                bound += [(id_, subscription) for subscription in found]
+        if channel.closed:
+            return
+        oids = tuple(subscription.oid for _, subscription in bound)
+        text = json.dumps(params)
+        key = GroupKey(channel.topic, channel.vsn, channel.config.new_api, reader, text, oids)
+        self.feed.subscribe(channel, key, bound)
+
+    def resubscribe(self, channel: Channel) -> None:
+        """Subscribe again, after the pace's delay; until then the old subscription goes on."""
+        if channel.closed or not channel.config.changes:
+            return
+        if channel.subscription is not None:
+            channel.subscription.cancel()
+        channel.subscription = self.spawn(self._resubscribe(channel))
+
+    async def _resubscribe(self, channel: Channel) -> None:
+        await asyncio.sleep(draw(self.pace.resubscribe))
+        await self.subscribe(channel)
+
+    # --- the publication --------------------------------------------------------------------------
+
+    async def _follow_publication(self) -> bool:
+        """Whether the set of published tables differs from what it was."""
+        async with self._admin.use() as connection:
+            published = await publication.follow(connection)
+        self.feed.announced = published.announced
+        changed = self._published is not None and self._published != published.oids
+        self._published = published.oids
+        return changed
+
+    async def _watch_publication(self) -> None:
+        while True:
+            if self.pace.publication_check:
+                await asyncio.sleep(self.pace.publication_check)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._catalog_changed.wait(), 60 if self.feed.announced else 1)
+            self._catalog_changed.clear()
+            await self._check_publication()
+
+    async def _check_publication(self) -> None:
+        try:
+            changed = await self._follow_publication()
+        except psycopg.Error as error:
+            log.warning("the publication cannot be looked at: %s", str(error).strip())
+            return
+        if changed:
+            channels = self.feed.subscribers()
+            if self.pace.resubscribe != (0.0, 0.0):  # the genuine server deletes them all first
+                for channel in channels:
+                    self.feed.unsubscribe(channel)
+            for channel in channels:
+                self.resubscribe(channel)
+
+    # --- private topics ---------------------------------------------------------------------------
+
+    async def replay(self, channel: Channel) -> list[Message]:
+        """What the join asks to have repeated. Raises :class:`JoinError`."""
+        if not channel.config.has_replay:
+            return []
+        config = channel.config
+        try:
+            replay = messages.parse_replay(
+                config.replay, private=config.private, maximum=self.limits.replay_limit
+            )
+            if replay is None:
+                return []
+            async with self.auth.use() as connection:
+                found = await messages.stored(connection, channel.name, replay)
+        except messages.ReplayError as error:
+            raise JoinError(str(error)) from None
+        except psycopg.Error:
+            text = "UnableToReplayMessages: Realtime was unable to replay messages"
+            raise JoinError(text) from None
+        channel.replayed = {id_ for id_, _ in found}
+        return [phoenix.Message(m.topic, m.event, m.payload, None, channel.join_ref) for _, m in found]
+
+    async def tell_replication_ready(self, channel: Channel) -> None:
+        await self.reader.connected.wait()
+        channel.system("system", "ok", "Replication connection established")
+
+    def presence_changed(self, topic: Topic, diff: Diff) -> None:
+        now = time.monotonic()
+        self.hub.presence_diff(topic, diff, lambda: self.presence_events.add(now))
+
+    async def _keep_partitions(self) -> None:
+        while True:
+            today = datetime.datetime.now(datetime.UTC).date()
+            try:
+                async with self._admin.use() as connection:
+                    await messages.make_partitions(connection, today)
+            except psycopg.Error as error:
+                log.warning("CreatePartitionFailed: %s", str(error).strip())
+            await asyncio.sleep(3600)
