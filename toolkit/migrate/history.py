@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from psycopg import errors as pg
+
 from toolkit.migrate.session import scalar
 from toolkit.sqlsplit import same_meaning
 
@@ -26,6 +28,11 @@ _CREATE = (
     "alter table supabase_migrations.schema_migrations add column if not exists statements text[]",
     "alter table supabase_migrations.schema_migrations add column if not exists name text",
 )
+_COLUMNS = """
+select count(*) from pg_catalog.pg_attribute
+where attrelid = to_regclass('supabase_migrations.schema_migrations')
+  and attname in ('version', 'statements', 'name') and not attisdropped
+"""
 _CREATE_PROGRESS = """
 create table if not exists supabase_migrations.realtime_toolkit_progress (
   version text primary key, statements text[] not null, done int not null default 0, attempt text
@@ -38,7 +45,6 @@ from supabase_migrations.schema_migrations h order by h.version collate "C"
 """
 _RECORD = """
 insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)
-on conflict (version) do update set name = excluded.name, statements = excluded.statements
 """
 
 
@@ -77,12 +83,21 @@ class History:
 
 
 def create(connection: Connection) -> None:
-    """Make the history table if it is not there, as the CLI makes it."""
-    with connection.transaction():
-        connection.execute("set local client_min_messages = warning")
-        connection.execute("set local lock_timeout = '10s'")
-        for statement in _CREATE:
-            connection.execute(statement)
+    """Make the history table if it is not there, as the CLI makes it.
+
+    One that is whole is not touched: ALTER TABLE would wait for whoever is writing to it.
+    """
+    if scalar(connection, _COLUMNS) == 3:
+        return
+    try:
+        with connection.transaction():
+            connection.execute("set local client_min_messages = warning")
+            connection.execute("set local lock_timeout = '10s'")
+            for statement in _CREATE:
+                connection.execute(statement)
+    except (pg.UniqueViolation, pg.DuplicateTable, pg.DuplicateSchema, pg.DuplicateColumn):
+        if scalar(connection, _COLUMNS) != 3:  # else the Supabase CLI has just made it
+            raise
 
 
 def read(connection: Connection) -> History:
@@ -112,7 +127,7 @@ def _progress(connection: Connection) -> list[Progress]:
 
 
 def record(connection: Connection, migration: Migration) -> None:
-    """Write the row of an applied file, or write it anew."""
+    """Write the row of an applied file; a unique violation if another tool has."""
     connection.execute(_RECORD, (migration.version, migration.name, migration.texts))
 
 
@@ -135,6 +150,12 @@ def begin_progress(connection: Connection, migration: Migration) -> None:
         "on conflict (version) do update set statements = excluded.statements",
         (migration.version, migration.texts),
     )
+
+
+def attempt(connection: Connection, version: str) -> str | None:
+    query = "select attempt from supabase_migrations.realtime_toolkit_progress where version = %s"
+    found: str | None = scalar(connection, query, (version,))
+    return found
 
 
 def note_progress(connection: Connection, version: str, done: int, attempt: str | None = None) -> None:

@@ -72,7 +72,7 @@ def _as_recorded(migration: Migration, seen: History) -> bool:
 
 def _record(connection: Connection, migrations: Sequence[Migration]) -> None:
     for migration in migrations:
-        history.forget_progress(connection, migration.version)
+        history.forget(connection, migration.version)
         history.record(connection, migration)
 
 

@@ -65,10 +65,16 @@ class Runner:
                 return self._retrying(lambda: self._whole(migration))
             return self._stepwise(migration, begun)
         except Refused as refused:
-            if not self._connection.closed and history.read(self._connection).row(migration.version):
-                self._notice(f"{migration.file} was applied by another tool meanwhile")
-                return False
-            raise refused.error from None
+            if not self._others_did(migration):
+                raise refused.error from None
+            self._notice(f"{migration.file} was applied by another tool meanwhile")
+            return False
+
+    def _others_did(self, migration: Migration) -> bool:
+        if self._connection.closed:
+            return False
+        reset(self._connection)
+        return history.read(self._connection).row(migration.version) is not None
 
     def _retrying(self, work: Callable[[], bool]) -> bool:
         for attempt in range(1, self._attempts):
@@ -101,11 +107,10 @@ class Runner:
         return True
 
     def _ours(self, migration: Migration) -> bool:
-        """Hold off the Supabase CLI, which knows no lock but writes this table; false if it was first."""
+        """False if the Supabase CLI, which knows no lock, was first; if it still is at work, its row will be
+        in the way of ours, and one of the two transactions fails as a whole.
+        """
         require_lock(self._connection)
-        self._connection.execute(
-            "lock table supabase_migrations.schema_migrations in share row exclusive mode"
-        )
         query = "select exists (select from supabase_migrations.schema_migrations where version = %s)"
         return not scalar(self._connection, query, (migration.version,))
 
@@ -190,14 +195,18 @@ class Runner:
         self._connection.execute("select set_config('lock_timeout', %s, false)", (self._lock_timeout,))
 
     def _attempt(self, migration: Migration) -> str | None:
-        found = [p for p in history.read(self._connection).progress if p.version == migration.version]
-        return found[0].attempt if found else None
+        with self._connection.transaction():
+            self._as_ourselves()
+            return history.attempt(self._connection, migration.version)
 
     def _note(self, migration: Migration, done: int, attempt: str | None = None) -> None:
-        """Within a transaction: as ourselves, whatever role the file has taken on."""
+        self._as_ourselves()
+        history.note_progress(self._connection, migration.version, done, attempt)
+
+    def _as_ourselves(self) -> None:
+        """For the rest of the transaction, whatever role the file has taken on."""
         self._connection.execute("set local session authorization default")
         self._connection.execute("set local role none")
-        history.note_progress(self._connection, migration.version, done, attempt)
 
     def _note_alone(self, migration: Migration, done: int, attempt: str | None = None) -> None:
         with self._connection.transaction():
