@@ -23,8 +23,9 @@ class TcpProxy:
         self._target = (host, port)
         self._pipes: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._asking = asyncio.Event()
+        self._answering = asyncio.Event()
+        self.thaw()
         self._server: asyncio.Server | None = None
         self.refusing = False
         self.cuts = 0
@@ -62,12 +63,15 @@ class TcpProxy:
         self.cuts += bool(open_now)
         return bool(open_now)
 
-    def freeze(self) -> None:
-        """Pass no more bytes, in either direction, and close nothing."""
-        self._flowing.clear()
+    def freeze(self, *, answers_only: bool = False) -> None:
+        """Pass no more bytes (``answers_only``: from the server to the client), and close nothing."""
+        self._answering.clear()
+        if not answers_only:
+            self._asking.clear()
 
     def thaw(self) -> None:
-        self._flowing.set()
+        self._asking.set()
+        self._answering.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -80,8 +84,8 @@ class TcpProxy:
             self._writers |= {writer, upstream_writer}
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._pump(reader, upstream_writer))
-                    group.create_task(self._pump(upstream_reader, writer))
+                    group.create_task(self._pump(reader, upstream_writer, self._asking))
+                    group.create_task(self._pump(upstream_reader, writer, self._answering))
             finally:
                 self._writers -= {writer, upstream_writer}
                 upstream_writer.transport.abort()
@@ -91,9 +95,11 @@ class TcpProxy:
             self._pipes.discard(task)
             writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
+    ) -> None:
         while data := await reader.read(_CHUNK):
-            await self._flowing.wait()
+            await flowing.wait()
             writer.write(data)
             await writer.drain()
         with contextlib.suppress(OSError):
