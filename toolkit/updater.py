@@ -161,7 +161,7 @@ class ThrottledMessageUpdater:
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._flushing = 0
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._interrupted = False
         self.resumed = ""
         """The text found stored when ``resume=True``."""
@@ -249,8 +249,10 @@ class ThrottledMessageUpdater:
                 await self._flush_once()
                 async with self._progress:
                     self._progress.notify_all()
-        except Exception as error:
+        except BaseException as error:  # whatever it is, nobody must wait for progress any longer
             await self._fail(error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
 
     async def _due(self) -> bool:
         """Wait until something is to be written; false when all is and no more can come."""
@@ -311,7 +313,7 @@ class ThrottledMessageUpdater:
         else:
             await _happens(self._closing, delay)
 
-    async def _fail(self, error: Exception) -> None:
+    async def _fail(self, error: BaseException) -> None:
         """Stop everybody who waits for progress, and the block itself if it is still running."""
         self._failure = error
         async with self._progress:

@@ -169,7 +169,7 @@ class PostgresStore(Store):
                 connect_timeout=max(2, round(self._connect_timeout)),  # libpq's least
             )
         except (psycopg.Error, UnicodeError) as error:
-            raise _connect_error(self.where, str(error)) from error
+            raise _connect_error(self.where, error) from error
         set_json_loads(_loads, connection)
         return connection
 
@@ -198,16 +198,16 @@ def _query_error(what: str, error: Exception, late: bool) -> ToolkitError:
         assert isinstance(error, psycopg.Error)
         return error_for(code, what, error.diag.message_primary or str(error))
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        detail = "no answer in time" if late else one_line(str(error))
+        detail = "no answer in time" if late else _gist(error)
         return StoreUnavailable(f"{what}: {detail}; it may have happened or not")
     if isinstance(error, psycopg.DataError | UnicodeEncodeError):
         return InputError(f"{what}: {one_line(str(error))}")
     return StoreError(f"{what}: {one_line(str(error))}")
 
 
-def _connect_error(where: str, text: str) -> ToolkitError:
+def _connect_error(where: str, error: Exception) -> ToolkitError:
     """libpq gives no SQLSTATE for a connection that failed, only a text that begins with FATAL."""
-    detail = one_line(text.strip().splitlines()[0].rpartition("failed: ")[2])
+    detail, text = _gist(error), str(error)
     if re.search("authentication failed|no password supplied|pg_hba.conf|role .* does not exist", text):
         return Unauthorized(f"Postgres at {where}: {detail}")
     if re.search("database .* does not exist|invalid .*value", text):
@@ -215,6 +215,12 @@ def _connect_error(where: str, text: str) -> ToolkitError:
     if "FATAL" in text:  # starting up, shutting down, too many connections
         return StoreUnavailable(f"Postgres at {where}: {detail}")
     return Unreachable(f"Postgres at {where} cannot be reached: {detail}")
+
+
+def _gist(error: Exception) -> str:
+    """What libpq says, without what it tried and what it guesses."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return one_line(lines[0].rpartition("failed: ")[2])
 
 
 def _postgres_address(conninfo: str) -> str:

@@ -153,7 +153,7 @@ def _transport_error(what: str, error: httpx.HTTPError) -> ToolkitError:
         return ConfigError(f"{what}: {one_line(str(error))}")
     if isinstance(error, httpx.TimeoutException):
         return StoreUnavailable(f"{what}: no answer in time; it may have happened or not")
-    detail = one_line(str(error)) or type(error).__name__
+    detail = one_line(str(error)).rstrip(".") or "the connection was lost"
     return StoreUnavailable(f"{what}: {detail}; it may have happened or not")
 
 
