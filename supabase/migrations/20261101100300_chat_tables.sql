@@ -32,6 +32,8 @@ create table public.tasks (
 ) with (fillfactor = 80);
 comment on table public.tasks is 'Work an agent does for a conversation, under a lease; attempt counts takeovers.';
 
+-- Room on the page for the next version of a growing message keeps its updates HOT: all but the one, if any,
+-- that moves it to another page.
 create table public.messages (
   id uuid primary key default gen_random_uuid(),
   conversation_id uuid not null references public.conversations on delete cascade,
@@ -43,7 +45,7 @@ create table public.messages (
   attempt integer not null default 1 check (attempt >= 1),
   unique (conversation_id, id),
   foreign key (conversation_id, task_id) references public.tasks (conversation_id, id) on delete set null (task_id)
-) with (fillfactor = 50);
+) with (fillfactor = 70);
 comment on table public.messages is 'One message; while it streams, content is a checkpoint and message_chunks has it all.';
 create index messages_task_id_idx on public.messages (task_id) where task_id is not null;
 
