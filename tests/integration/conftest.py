@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,13 +86,26 @@ async def there(elsewhere: str) -> AsyncIterator[Connection]:
         yield connection
 
 
+@contextmanager
+def _database(stack: LocalStack) -> Iterator[str]:
+    name = sql.Identifier(f"empty_{uuid.uuid4().hex[:8]}")
+    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {} owner postgres template template0").format(name))
+        try:
+            yield make_conninfo(stack.database_url, dbname=name.as_string().strip('"'))
+        finally:
+            admin.execute(sql.SQL("drop database {} with (force)").format(name))
+
+
 @pytest.fixture
 def empty_database(stack: LocalStack) -> Iterator[str]:
     """The address of a new database with nothing in it, as ``postgres``."""
-    name = f"empty_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {} owner postgres template template0").format(sql.Identifier(name)))
-        try:
-            yield make_conninfo(stack.database_url, dbname=name)
-        finally:
-            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    with _database(stack) as url:
+        yield url
+
+
+@pytest.fixture
+def another_database(stack: LocalStack) -> Iterator[str]:
+    """A second one."""
+    with _database(stack) as url:
+        yield url

@@ -41,6 +41,7 @@ from toolkit.migrate.plan import Lock, Plan, PlannedFile, PlannedStatement, rehe
 from toolkit.migrate.repair import Baseline, Repaired, baseline, repair
 from toolkit.migrate.run import Runner
 from toolkit.migrate.session import (
+    address,
     connect,
     exclusive,
     is_local,
@@ -165,19 +166,38 @@ def plan(
 ) -> Plan:
     """What ``up`` would do on ``dsn``, with the locks each statement takes.
 
-    The locks come from running the files in one transaction that is rolled back, on the database
-    ``rehearse_on`` (a local stack; it may be empty) or on ``dsn`` itself. Unless that is this machine, or
-    ``allow_remote`` is set, nothing is run: the plan is then SQL and order alone, ``rehearsed`` false.
+    The locks come from running the files in one transaction that is rolled back: on ``dsn`` itself if that
+    is this machine or ``allow_remote`` is set, or else on ``rehearse_on``, a throw-away database such as an
+    ephemeral local stack, to which the files that ``dsn`` has are applied first if they are not there. With
+    neither, nothing is run: the plan is SQL and order alone, ``rehearsed`` false.
+
     Raises as :func:`up` does where ``up`` would refuse to begin.
     """
     migrations = _up_to(usable(directory, notice), target)
     with translated(dsn), closing(connect(dsn, notice=notice)) as connection:
         seen = history.read(connection)
     pending = to_apply(migrations, seen, problems(directory), include_all=include_all, target=target)
-    where = rehearse_on or dsn
-    if not pending or not (is_local(where) or allow_remote):
+    if pending and rehearse_on:
+        _catch_up(rehearse_on, migrations, pending, notice)
+    elif not pending or not (is_local(dsn) or allow_remote):
         return unrehearsed(pending)
-    return rehearse(where, migrations, pending, lock_timeout=lock_timeout, notice=notice)
+    return rehearse(rehearse_on or dsn, pending, lock_timeout=lock_timeout, notice=notice)
+
+
+def _catch_up(
+    dsn: str, migrations: Sequence[Migration], pending: Sequence[Migration], notice: Notice
+) -> None:
+    """Bring a rehearsal database to where the real one is."""
+
+    def missing(connection: Connection) -> tuple[History, list[Migration]]:
+        seen = history.read(connection)
+        ahead = [migration.file for migration in pending if seen.row(migration.version)]
+        if ahead:
+            raise InputError(f"{address(dsn)} has {', '.join(ahead)} already: rehearse on an empty database")
+        return seen, [m for m in migrations if m not in pending and seen.row(m.version) is None]
+
+    with translated(dsn), closing(connect(dsn, notice=notice)) as connection:
+        _apply_under_lock(dsn, connection, missing, Runner(connection, notice=notice), 60.0, notice)
 
 
 def _up_to(migrations: tuple[Migration, ...], target: str | None) -> tuple[Migration, ...]:

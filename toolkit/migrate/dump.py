@@ -64,6 +64,12 @@ _LEFT_OUT = re.compile(
 def schema_sql(dsn: str, connection: Connection) -> str:
     """Raises :class:`ConfigError` without a pg_dump for this server, :class:`MigrationError` if it fails."""
     managed = (f"^({_MANAGED})$",)
+    with connection.transaction():
+        connection.execute("set local search_path = ''")  # every name in the text with its schema
+        return _schema_sql(dsn, connection, managed)
+
+
+def _schema_sql(dsn: str, connection: Connection, managed: tuple[str]) -> str:
     schemas = [name for (name,) in connection.execute(_SCHEMAS, managed)]
     parts = [text for (text,) in connection.execute(_EXTENSIONS, ())]
     parts += _own(_run_pg_dump(dsn, connection.info.server_version // 10000, schemas))

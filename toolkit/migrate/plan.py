@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import errors as pg
 
-from toolkit.migrate import history
 from toolkit.migrate.run import ONLY_OUTSIDE, failure
 from toolkit.migrate.session import connect, reset, silent, translated
 from toolkit.migrate.units import units
@@ -106,25 +105,13 @@ def unrehearsed(pending: Sequence[Migration]) -> Plan:
 
 
 def rehearse(
-    dsn: str,
-    migrations: Sequence[Migration],
-    pending: Sequence[Migration],
-    *,
-    lock_timeout: float = 4.0,
-    notice: Notice = silent,
+    dsn: str, pending: Sequence[Migration], *, lock_timeout: float = 4.0, notice: Notice = silent
 ) -> Plan:
-    """Run files in one transaction on the database at ``dsn``, watch their locks, and roll all of it back.
-
-    What that database lacks of ``migrations`` before the first of ``pending`` is run too, unwatched: an empty
-    local stack will do.
-    """
+    """Run files in one transaction on the database at ``dsn``, watch their locks, and roll all of it back."""
     with translated(dsn), closing(connect(dsn, notice=notice)) as connection:
-        there = {row.version for row in history.read(connection).rows}
-        wanted = {migration.version for migration in pending}
-        run = [m for m in migrations if m.version in wanted or m.version not in there]
         connection.execute("begin")
         try:
-            return _Rehearsal(connection, lock_timeout).plan(run, wanted)
+            return _Rehearsal(connection, lock_timeout).plan(pending)
         finally:
             if not connection.closed:
                 connection.execute("rollback")
@@ -141,20 +128,13 @@ class _Rehearsal:
     def __init__(self, connection: Connection, lock_timeout: float) -> None:
         self._connection = connection
         self._lock_timeout = str(round(lock_timeout * 1000))
-        self._held: set[tuple[int, str]] = set()
-        self._relations: dict[int, _Relation] = {}
+        self._relations = self._look()
+        self._held = self._locks()
         self._failure: str | None = None
 
-    def plan(self, run: Sequence[Migration], watched: set[str]) -> Plan:
-        files: list[PlannedFile] = []
-        for migration in run:
-            if migration.version in watched and not files:
-                self._relations = self._look()
-                self._held = self._locks()
-            planned = self._file(migration)
-            if migration.version in watched:
-                files.append(planned)
-        return Plan(tuple(files), rehearsed=True, failure=self._failure)
+    def plan(self, pending: Sequence[Migration]) -> Plan:
+        files = tuple(self._file(migration) for migration in pending)
+        return Plan(files, rehearsed=True, failure=self._failure)
 
     def _file(self, migration: Migration) -> PlannedFile:
         reset(self._connection)

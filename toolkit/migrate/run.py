@@ -11,7 +11,7 @@ from psycopg import errors as pg
 
 from toolkit.errors import MigrationError, ToolkitError, Unreachable
 from toolkit.migrate import history
-from toolkit.migrate.session import require_lock, reset, scalar
+from toolkit.migrate.session import require_lock, reset, scalar, silent
 from toolkit.migrate.units import DIRECTIVE, ConcurrentIndex, concurrent_index, session_settings, units
 from toolkit.sqlsplit import same_meaning
 
@@ -49,7 +49,9 @@ class Runner:
     tried again, up to ``attempts`` times, with full jitter: a waiting ALTER TABLE blocks every later query.
     """
 
-    def __init__(self, connection: Connection, *, lock_timeout: float, attempts: int, notice: Notice) -> None:
+    def __init__(
+        self, connection: Connection, *, lock_timeout: float = 4.0, attempts: int = 8, notice: Notice = silent
+    ) -> None:
         self._connection = connection
         self._lock_timeout = str(round(lock_timeout * 1000))
         self._attempts = attempts
