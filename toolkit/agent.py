@@ -21,7 +21,7 @@ from uuid import UUID, uuid4, uuid5
 from toolkit.errors import IllegalTransition, StaleAttempt, ToolkitError
 from toolkit.model import Status
 from toolkit.retry import persist, see_through
-from toolkit.updater import ThrottledMessageUpdater
+from toolkit.updater import Outbox, ThrottledMessageUpdater
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
@@ -96,8 +96,8 @@ async def run_task(
 
     The end is recorded on the message and the task: ``completed``; ``failed`` where the iterator raised
     (the task gets a short text, the caller the exception); ``cancelled`` where this call was cancelled,
-    or where somebody set the task ``cancelled`` in the database: that is noticed within 5 s, stops
-    the work, and returns. ``tokens`` is closed in every case. A store that fails is tried again for
+    or where somebody set the task or the message ``cancelled`` in the database: that is noticed within
+    5 s or at the next write, stops the work, and returns. ``tokens`` is closed in every case. A store that fails is tried again for
     ``patience`` seconds a write, and for ``grace`` seconds in all once the call is cancelled.
 
     Raises :class:`~toolkit.errors.IllegalTransition` for a task that is not pending, and
@@ -271,8 +271,14 @@ class _Run:
         except BaseException:
             await self._record_quietly(Status.CANCELLED)
             raise
-        await self._record(status)
-        return self._outcome(status)
+        return self._outcome(await self._conclude(status))
+
+    async def _conclude(self, status: Status) -> Status:
+        try:
+            await self._record(status)
+        except IllegalTransition:  # somebody ended the task in the last moment
+            return Status((await self._store.task(self._task))["status"])
+        return status
 
     async def _stream(self, tokens: AsyncIterable[str], mode: Mode, interval: float | None) -> Status:
         message = await self._persist(self._answer)
@@ -288,9 +294,14 @@ class _Run:
             grace=self._grace,
             patience=self._patience,
         )
-        async with self._updater as answer:
-            async for token in tokens:
-                await answer.append(token)
+        try:
+            async with self._updater as answer:
+                async for token in tokens:
+                    await answer.append(token)
+        except IllegalTransition:
+            if (await self._store.message(self._message))["status"] != Status.CANCELLED:
+                raise
+            return Status.CANCELLED
         return Status.COMPLETED
 
     async def _answer(self) -> Row:
@@ -404,4 +415,6 @@ async def _sleep_unless(event: asyncio.Event, seconds: float) -> None:
 
 
 def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:_ERROR_LENGTH]
+    """One line that Postgres can store."""
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return Outbox().add(line[:_ERROR_LENGTH], final=True)

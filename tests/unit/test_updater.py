@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import selectors
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -17,44 +16,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from virtual_time import now, run
 
 from toolkit.errors import StaleAttempt, StoreUnavailable, Unreachable
 from toolkit.model import Status
 from toolkit.updater import CHUNK_BYTES, Outbox, ThrottledMessageUpdater
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator
 
 DOWN = StoreUnavailable("append_chunk at nowhere: no answer in time")
-
-
-class _Jump(selectors.DefaultSelector):
-    """Instead of waiting, moves the clock."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        assert timeout is not None, "everything waits, and nothing can happen any more"
-        self.now += timeout
-        return super().select(0)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._jump = _Jump()
-        super().__init__(self._jump)
-
-    def time(self) -> float:
-        return self._jump.now
-
-
-def run(work: Coroutine[Any, Any, Any]) -> Any:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(work)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @dataclass
