@@ -13,30 +13,39 @@ import socket
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
+import psycopg
 import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from toolkit.errors import ConfigError, PortInUse, StackError
 from toolkit.settings import mint_token
 from toolkit.stack.accounts import Accounts
 from toolkit.stack.auth import auth_app
+from toolkit.stack.faults import Faults
 from toolkit.stack.front import Gateway, RestProxy
 from toolkit.stack.keys import Keys
+from toolkit.stack.limits import Limits
 from toolkit.stack.places import cache_dir, state_dir
-from toolkit.stack.postgres import HOST, EmbeddedPostgres, find_install
-from toolkit.stack.process import unprivileged_user, wait_exit
+from toolkit.stack.postgres import HOST
+from toolkit.stack.process import unprivileged_user
+from toolkit.stack.realtime import RealtimeServer
 from toolkit.stack.residue import Claim, records, sweep
 from toolkit.stack.rest import PostgRest, find_postgrest
-from toolkit.stack.template import Templates, apply_migrations, copy_data, forget_origin
+from toolkit.stack.sources import Embedded, Place, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
     from types import TracebackType
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 _KEYS_FILE = "keys.json"
 _LOCK_FILE = "lock"
-_SOCKET_DIR_MAX = 60  # leaves room for the socket's own name in the 104 bytes of a unix address
+_SCRATCH_MAX = 60
 
 
 class LocalStack:
@@ -62,25 +71,34 @@ class LocalStack:
         migrations: Path | str | None = None,
         pace: Literal["fast", "genuine"] = "fast",
         seed: int = 0,
-        limits: Any = None,
+        limits: Limits | None = None,
         jwt_secret: str | None = None,
         jwt_expiry: int = 3600,
         superuser: bool = True,
         publish: bool = False,
     ) -> None:
-        self._version = version
-        self._wanted_port = port
+        self.faults = Faults(seed)
+        """What goes wrong on demand; same seed, same schedule."""
         self._data_dir = None if data_dir is None else Path(data_dir).expanduser().absolute()
         self._migrations = None if migrations is None else Path(migrations)
+        self._source = self._source_for(postgres, version, superuser)
+        self._wanted_port = port
+        self._pace = pace
+        self._limits = limits or Limits()
         self._jwt_secret = jwt_secret
         self._jwt_expiry = jwt_expiry
-        self._superuser = superuser
         self._publish = publish
         self._exits: AsyncExitStack | None = None
         self._keys: Keys | None = None
-        self._database: EmbeddedPostgres | None = None
         self._port = 0
         self._failed: asyncio.Future[None] | None = None
+
+    def _source_for(self, postgres: str, version: int, superuser: bool) -> Source:
+        if postgres == "embedded":
+            return Embedded(
+                version=version, data_dir=self._data_dir, migrations=self._migrations, superuser=superuser
+            )
+        raise ConfigError(f"postgres is 'embedded', 'container' or a postgresql:// address, not {postgres!r}")
 
     # -- what it gives ------------------------------------------------------------------------------
 
@@ -118,18 +136,18 @@ class LocalStack:
     @property
     def database_url(self) -> str:
         """As ``postgres``."""
-        return self._running_database.database_url
+        return self._running_source.database_url
 
     @property
     def admin_url(self) -> str:
         """As the superuser ``supabase_admin``, for what ``postgres`` may not do on hosted Supabase."""
-        return self._running_database.admin_url
+        return self._running_source.admin_url
 
     @property
-    def _running_database(self) -> EmbeddedPostgres:
-        if self._database is None:
+    def _running_source(self) -> Source:
+        if self._keys is None:
             raise StackError("the stack is not running")
-        return self._database
+        return self._source
 
     def env(self) -> dict[str, str]:
         """The variables under which clients and this toolkit's commands look for a project."""
@@ -169,7 +187,7 @@ class LocalStack:
             await self._start(exits)
         except BaseException as error:
             await exits.aclose()
-            self._database = self._keys = None
+            self._keys = None
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise StackError(f"no space left on device: {error.filename or 'while starting'}") from error
             raise
@@ -180,7 +198,7 @@ class LocalStack:
         exits, self._exits = self._exits, None
         if exits is not None:
             await exits.aclose()
-            self._database = None
+            self._keys = None
 
     async def _start(self, exits: AsyncExitStack) -> None:
         if self._migrations is not None and not self._migrations.is_dir():
@@ -192,12 +210,15 @@ class LocalStack:
         self._port = listening.getsockname()[1]
         binary = asyncio.create_task(asyncio.to_thread(find_postgrest, cache_dir()))
         exits.callback(binary.cancel)
-        sockets = _socket_folder(claim)
-        exits.callback(shutil.rmtree, sockets, ignore_errors=True)
+        scratch = exits.enter_context(_scratch(claim))
         self._keys = self._load_keys(exits)
-        await self._start_postgres(exits, claim, sockets)
-        proxy = await self._start_rest(exits, claim, sockets, await binary)
-        await self._start_front(exits, listening, proxy)
+        exits.push_async_callback(self._source.stop)
+        await self._source.start(Place(claim, scratch, self._keys.password))
+        self._watch(exits)
+        proxy, realtime = await _together(
+            self._start_rest(exits, claim, scratch, binary), self._start_realtime(exits)
+        )
+        await self._start_front(exits, listening, proxy, realtime)
         if self._publish:
             claim.note(env=self.env())
 
@@ -214,41 +235,9 @@ class LocalStack:
             json.dump(keys.dump(), writing)
         return keys
 
-    async def _start_postgres(self, exits: AsyncExitStack, claim: Claim, sockets: Path) -> None:
-        install = await asyncio.to_thread(find_install, self._version, cache_dir())
-        templates = Templates(install, cache_dir(), claim, superuser=self._superuser)
-        data = (self._data_dir or claim.path) / "postgres"
-        copied = not data.exists()
-        if copied:
-            ready_made = self._migrations is not None and self._data_dir is None
-            source = await (
-                templates.migrated(self._migrations) if ready_made and self._migrations else templates.base()
-            )
-            await asyncio.to_thread(_copy_whole, source, data)
-        database = EmbeddedPostgres(
-            install,
-            data,
-            password=self.keys.password,
-            durable=self._data_dir is not None,
-            superuser=self._superuser,
-            log=claim.path / "postgres.log",
-            sockets=sockets,
-        )
-        exits.push_async_callback(database.stop)
-        await database.start()
-        claim.note_process(database.identity)
-        self._database = database
-        if copied:
-            await forget_origin(database.admin_url)
-        if self._migrations is not None and self._data_dir is not None:
-            await apply_migrations(database.database_url, self._migrations)
-        self._watch(exits, database)
-
-    def _watch(self, exits: AsyncExitStack, database: EmbeddedPostgres) -> None:
+    def _watch(self, exits: AsyncExitStack) -> None:
         async def watch() -> None:
-            if database.process is not None:
-                await wait_exit(database.process)
-                self._fail(StackError(f"Postgres ended: {database.last_words()}"))
+            self._fail(StackError(await self._source.ended()))
 
         task = asyncio.create_task(watch())
         exits.callback(task.cancel)
@@ -259,12 +248,12 @@ class LocalStack:
             self._failed.exception()  # seen: nobody has to wait for it
 
     async def _start_rest(
-        self, exits: AsyncExitStack, claim: Claim, sockets: Path, binary: Path
+        self, exits: AsyncExitStack, claim: Claim, scratch: Path, binary: asyncio.Task[Path]
     ) -> RestProxy:
         rest = PostgRest(
-            binary,
-            sockets,
-            database_url=self._running_database.rest_url,
+            await binary,
+            scratch,
+            database_url=self._source.rest_url,
             jwt_secret=self.jwt_secret,
             public_url=f"{self.url}/rest/v1",
             log_file=claim.path / "postgrest.log",
@@ -277,17 +266,36 @@ class LocalStack:
         exits.push_async_callback(proxy.aclose)
         return proxy
 
-    async def _start_front(self, exits: AsyncExitStack, listening: socket.socket, rest: RestProxy) -> None:
+    async def _start_realtime(self, exits: AsyncExitStack) -> RealtimeServer:
+        realtime = RealtimeServer(
+            database_url=self.admin_url,
+            jwt_secret=self.jwt_secret,
+            api_keys=self.keys.opaque,
+            limits=self._limits,
+            pace=self._pace,
+            faults=self.faults,
+        )
+        exits.push_async_callback(realtime.stop)
+        try:
+            await realtime.start()
+        except (psycopg.Error, TimeoutError) as error:
+            raise StackError(f"the Realtime server cannot start: {str(error).strip()}") from error
+        return realtime
+
+    async def _start_front(
+        self, exits: AsyncExitStack, listening: socket.socket, rest: RestProxy, realtime: RealtimeServer
+    ) -> None:
         accounts = Accounts(
             self.admin_url,
             jwt_secret=self.jwt_secret,
             issuer=f"{self.url}/auth/v1",
             expires_in=self._jwt_expiry,
         )
-        gateway = Gateway(self.keys, rest=rest, auth=auth_app(accounts))
+        routes = [Mount("/realtime/v1", routes=realtime.routes)]
+        gateway = Gateway(self.keys, rest=rest, auth=auth_app(accounts), realtime=Starlette(routes=routes))
         config = uvicorn.Config(
             gateway,
-            ws="none",
+            ws=realtime.websocket_protocol,  # type: ignore[arg-type]  # a bound method serves as the factory
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -302,6 +310,17 @@ class LocalStack:
         await asyncio.wait({up, serving}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             raise StackError("the front server ended as it started") from serving.exception()
+
+
+async def _together(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Both at once; if one fails, the other has ended, too, when the error is raised."""
+    tasks = (asyncio.create_task(first), asyncio.create_task(second))
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 class _Server(uvicorn.Server):
@@ -343,14 +362,25 @@ def _listening(port: int) -> Iterator[socket.socket]:
         yield taken
 
 
-def _socket_folder(claim: Claim) -> Path:
-    """A short, private folder for the unix sockets: an address has room for little more than 100 bytes."""
+@contextlib.contextmanager
+def _scratch(claim: Claim) -> Iterator[Path]:
+    """A private folder with a short path: the address of a unix socket has room for about 100 bytes.
+
+    In the system's folder for temporary files, as everything in it is; locked, for systemd-tmpfiles
+    clears away what has been there for days, but passes over folders that somebody has locked.
+    """
     base = tempfile.gettempdir()
-    folder = Path(tempfile.mkdtemp(prefix="srt-", dir=base if len(base) < _SOCKET_DIR_MAX else "/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="srt-", dir=base if len(base) < _SCRATCH_MAX else "/tmp"))
     claim.note(folders=[str(folder)])
     if (user := unprivileged_user()) is not None:
         os.chown(folder, user.uid, user.gid)
-    return folder
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield folder
+    finally:
+        os.close(lock)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -371,17 +401,6 @@ def _owned(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def _copy_whole(source: Path, target: Path) -> None:
-    """All of it or nothing: a start that was killed half-way must not leave half a database."""
-    making = target.with_name(f".{target.name}.new")
-    shutil.rmtree(making, ignore_errors=True)
-    try:
-        copy_data(source, making)
-        making.rename(target)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
 
 
 def running_stack(state: Path | None = None) -> dict[str, str] | None:

@@ -58,10 +58,13 @@ async def forget_origin(admin_url: str) -> None:
 class Templates:
     """The prepared directories of one Postgres version below ``cache``."""
 
-    def __init__(self, install: Install, cache: Path, claim: Claim, *, superuser: bool = True) -> None:
+    def __init__(
+        self, install: Install, cache: Path, claim: Claim, scratch: Path, *, superuser: bool = True
+    ) -> None:
         self._install = install
         self._folder = cache / "data"
         self._claim = claim
+        self._scratch = scratch
         self._superuser = superuser
 
     async def base(self) -> Path:
@@ -100,16 +103,24 @@ class Templates:
     @contextlib.asynccontextmanager
     async def _building(self, target: Path) -> AsyncIterator[Path]:
         """A folder that becomes ``target`` if all goes well, and nothing otherwise."""
-        building = self._folder / f".{self._claim.name}-{target.name}"
-        self._claim.note(folders=[str(building)])
-        self._folder.mkdir(parents=True, exist_ok=True)
-        _drop_unused(self._folder)
+        building = self._scratch / target.name
         try:
             yield building
-            with contextlib.suppress(OSError):  # another start was faster
-                building.rename(target)
+            await asyncio.to_thread(self._keep, building, target)
         finally:
             await asyncio.to_thread(shutil.rmtree, building, ignore_errors=True)
+
+    def _keep(self, building: Path, target: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        _drop_unused(self._folder)
+        arriving = self._folder / f".{self._claim.name}-{target.name}"
+        self._claim.note(folders=[str(arriving)])
+        try:
+            move_data(building, arriving)
+            with contextlib.suppress(OSError):  # another start was faster
+                arriving.rename(target)
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
 
     @contextlib.asynccontextmanager
     async def _serving(self, data: Path) -> AsyncIterator[EmbeddedPostgres]:
@@ -139,6 +150,15 @@ def _drop_unused(folder: Path) -> None:
     for path in folder.iterdir():
         if not path.name.startswith(".") and path.stat().st_mtime < time.time() - _KEEP_SECONDS:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def move_data(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy_data(source, target)
 
 
 def copy_data(source: Path, target: Path) -> None:
