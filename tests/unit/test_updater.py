@@ -475,6 +475,20 @@ def test_appends_at_once_keep_their_order() -> None:
     sink.check("".join(f"<{number} is longer than the buffer>" for number in range(20)))
 
 
+def test_an_append_that_comes_just_when_there_is_room_waits_its_turn() -> None:
+    sink = Sink(takes=0.01)
+
+    async def stream() -> None:
+        async with updater(sink, max_buffer=7) as message, asyncio.TaskGroup() as group:
+            group.create_task(message.append("longer than the buffer, "))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)  # to the end of the first write, and before whoever waits for it
+            group.create_task(message.append("later"))
+
+    run(stream())
+    sink.check("longer than the buffer, later")
+
+
 @pytest.mark.parametrize("mode", ["chunks", "row"])
 def test_it_goes_on_behind_what_is_stored(mode: Any) -> None:
     sink = Sink()
