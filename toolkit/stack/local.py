@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import json
 import os
-import shutil
 import socket
-import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -20,18 +17,21 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from toolkit.errors import ConfigError, PortInUse, StackError
+from toolkit.errors import ConfigError, StackError
 from toolkit.settings import mint_token
 from toolkit.stack.accounts import Accounts
 from toolkit.stack.auth import auth_app
+from toolkit.stack.branches import Branch, Trunk
+from toolkit.stack.container import Container, remove_recorded
+from toolkit.stack.external import External, drop_recorded
 from toolkit.stack.faults import Faults
 from toolkit.stack.front import Gateway, RestProxy
 from toolkit.stack.keys import Keys
 from toolkit.stack.limits import Limits
 from toolkit.stack.places import cache_dir, state_dir
 from toolkit.stack.postgres import HOST
-from toolkit.stack.process import unprivileged_user
 from toolkit.stack.realtime import RealtimeServer
+from toolkit.stack.reserve import KEYS_FILE, listening, owned, scratch
 from toolkit.stack.residue import Claim, records, sweep
 from toolkit.stack.rest import PostgRest, find_postgrest
 from toolkit.stack.sources import Embedded, Place, Source
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-_KEYS_FILE = "keys.json"
-_LOCK_FILE = "lock"
-_SCRATCH_MAX = 60
 
 
 class LocalStack:
@@ -90,6 +86,8 @@ class LocalStack:
         self._publish = publish
         self._exits: AsyncExitStack | None = None
         self._keys: Keys | None = None
+        self._given_keys: Keys | None = None
+        self._trunk: Trunk | None = None
         self._port = 0
         self._failed: asyncio.Future[None] | None = None
 
@@ -98,6 +96,12 @@ class LocalStack:
             return Embedded(
                 version=version, data_dir=self._data_dir, migrations=self._migrations, superuser=superuser
             )
+        if self._data_dir is not None:
+            raise ConfigError("only the embedded Postgres keeps its data in a folder")
+        if postgres == "container":
+            return Container(migrations=self._migrations, superuser=superuser)
+        if postgres.startswith(("postgres://", "postgresql://")):
+            return External(postgres, migrations=self._migrations)
         raise ConfigError(f"postgres is 'embedded', 'container' or a postgresql:// address, not {postgres!r}")
 
     # -- what it gives ------------------------------------------------------------------------------
@@ -169,6 +173,18 @@ class LocalStack:
             raise StackError("the stack is not running")
         await asyncio.shield(self._failed)
 
+    def branch(self, **options: Any) -> LocalStack:
+        """A further stack on the same Postgres: same keys, a freshly migrated database of its own.
+
+        ``options`` are those of the constructor that do not concern Postgres. Must end before this one.
+        """
+        if self._trunk is None or self._keys is None:
+            raise StackError("the stack is not running")
+        other = LocalStack(**options)
+        other._source = Branch(self._trunk)
+        other._given_keys = self._keys
+        return other
+
     # -- start and stop -----------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
@@ -203,22 +219,25 @@ class LocalStack:
     async def _start(self, exits: AsyncExitStack) -> None:
         if self._migrations is not None and not self._migrations.is_dir():
             raise ConfigError(f"no such folder of migrations: {self._migrations}")
-        await asyncio.to_thread(sweep, state_dir())
+        await asyncio.to_thread(sweep, state_dir(), _undo)
         claim = Claim.make(state_dir())
         exits.push_async_callback(asyncio.to_thread, claim.release)
-        listening = exits.enter_context(_listening(self._wanted_port))
-        self._port = listening.getsockname()[1]
+        port = exits.enter_context(listening(self._wanted_port))
+        self._port = port.getsockname()[1]
         binary = asyncio.create_task(asyncio.to_thread(find_postgrest, cache_dir()))
         exits.callback(binary.cancel)
-        scratch = exits.enter_context(_scratch(claim))
-        self._keys = self._load_keys(exits)
+        folder = exits.enter_context(scratch(claim))
+        self._keys = self._given_keys or self._load_keys(exits)
         exits.push_async_callback(self._source.stop)
-        await self._source.start(Place(claim, scratch, self._keys.password))
+        place = Place(claim, folder, self.keys.password)
+        await self._source.start(place)
+        self._trunk = Trunk(self._source, self._migrations, place)
+        exits.push_async_callback(self._trunk.close)
         self._watch(exits)
         proxy, realtime = await _together(
-            self._start_rest(exits, claim, scratch, binary), self._start_realtime(exits)
+            self._start_rest(exits, claim, folder, binary), self._start_realtime(exits)
         )
-        await self._start_front(exits, listening, proxy, realtime)
+        await self._start_front(exits, port, proxy, realtime)
         if self._publish:
             claim.note(env=self.env())
 
@@ -226,8 +245,8 @@ class LocalStack:
         """A persistent stack keeps its keys, so that a ``.env`` made once goes on working."""
         if self._data_dir is None:
             return Keys.make(self._jwt_secret)
-        exits.enter_context(_owned(self._data_dir))
-        file = self._data_dir / _KEYS_FILE
+        exits.enter_context(owned(self._data_dir))
+        file = self._data_dir / KEYS_FILE
         if file.exists():
             return Keys.load(json.loads(file.read_text()))
         keys = Keys.make(self._jwt_secret)
@@ -248,11 +267,11 @@ class LocalStack:
             self._failed.exception()  # seen: nobody has to wait for it
 
     async def _start_rest(
-        self, exits: AsyncExitStack, claim: Claim, scratch: Path, binary: asyncio.Task[Path]
+        self, exits: AsyncExitStack, claim: Claim, folder: Path, binary: asyncio.Task[Path]
     ) -> RestProxy:
         rest = PostgRest(
             await binary,
-            scratch,
+            folder,
             database_url=self._source.rest_url,
             jwt_secret=self.jwt_secret,
             public_url=f"{self.url}/rest/v1",
@@ -283,7 +302,7 @@ class LocalStack:
         return realtime
 
     async def _start_front(
-        self, exits: AsyncExitStack, listening: socket.socket, rest: RestProxy, realtime: RealtimeServer
+        self, exits: AsyncExitStack, port: socket.socket, rest: RestProxy, realtime: RealtimeServer
     ) -> None:
         accounts = Accounts(
             self.admin_url,
@@ -303,7 +322,7 @@ class LocalStack:
             timeout_graceful_shutdown=1,
         )
         server = _Server(config)
-        serving = asyncio.create_task(server.serve([listening]))
+        serving = asyncio.create_task(server.serve([port]))
         exits.push_async_callback(_end_serving, server, serving)
         up = asyncio.create_task(server.up.wait())
         exits.callback(up.cancel)
@@ -345,62 +364,10 @@ async def _end_serving(server: uvicorn.Server, serving: asyncio.Task[None]) -> N
     await asyncio.wait({serving})
 
 
-@contextlib.contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-    """The stack's one port, taken before anything is started."""
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # asyncio does it only for sockets made with a protocol number; without it answers wait 40 ms for an ACK.
-        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            taken.bind((HOST, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUse(f"port {port} on {HOST} is already in use") from None
-            raise ConfigError(f"cannot listen on {HOST}:{port}: {error.strerror}") from None
-        taken.listen(2048)
-        yield taken
-
-
-@contextlib.contextmanager
-def _scratch(claim: Claim) -> Iterator[Path]:
-    """A private folder with a short path: the address of a unix socket has room for about 100 bytes.
-
-    In the system's folder for temporary files, as everything in it is; locked, for systemd-tmpfiles
-    clears away what has been there for days, but passes over folders that somebody has locked.
-    """
-    base = tempfile.gettempdir()
-    folder = Path(tempfile.mkdtemp(prefix="srt-", dir=base if len(base) < _SCRATCH_MAX else "/tmp"))
-    claim.note(folders=[str(folder)])
-    if (user := unprivileged_user()) is not None:
-        os.chown(folder, user.uid, user.gid)
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        yield folder
-    finally:
-        os.close(lock)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _owned(data_dir: Path) -> Iterator[None]:
-    """A persistent stack's folder, made if missing, for one stack at a time."""
-    with contextlib.suppress(FileExistsError):
-        data_dir.mkdir(parents=True, mode=0o711)
-    if not data_dir.is_dir():
-        raise ConfigError(f"not a folder: {data_dir}")
-    if not (data_dir / _KEYS_FILE).exists() and any(path.name != _LOCK_FILE for path in data_dir.iterdir()):
-        raise ConfigError(f"{data_dir} is not empty and does not hold a stack's data")
-    lock = os.open(data_dir / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"{data_dir} is in use by another running stack") from None
-        yield
-    finally:
-        os.close(lock)
+def _undo(facts: dict[str, Any]) -> None:
+    """What a killed stack left outside of this machine's processes and folders."""
+    remove_recorded(facts)
+    drop_recorded(facts)
 
 
 def running_stack(state: Path | None = None) -> dict[str, str] | None:

@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg
@@ -320,10 +320,9 @@ class EmbeddedPostgres:
         raise StackError(f"Postgres does not start in {self.data}: {reason}")
 
     def _options(self) -> list[str]:
-        settings = _SETTINGS | {} if self._durable else _SETTINGS | _EPHEMERAL
-        settings |= _PER_VERSION.get(self._install.version, {})
-        settings |= {"port": str(self.port), "unix_socket_directories": str(self.socket_dir)}
-        return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        chosen = settings(self._install.version, durable=self._durable)
+        chosen |= {"port": str(self.port), "unix_socket_directories": str(self.socket_dir)}
+        return [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
 
     async def _ready(self) -> None:
         """The server writes its status into the last line of postmaster.pid: cheaper than connecting."""
@@ -339,20 +338,33 @@ class EmbeddedPostgres:
         return self.process is not None and pid.strip() == str(self.process.pid)
 
     async def _set_roles(self) -> None:
-        """Passwords and rights that are not part of a prepared data directory."""
         async with await psycopg.AsyncConnection.connect(self.admin_url, autocommit=True) as connection:
-            known = await connection.execute("select rolname from pg_roles where rolname = 'postgres'")
-            if await known.fetchone() is None:
-                await connection.execute(
-                    "create role postgres login createdb createrole replication bypassrls"
-                )
-            rights = sql.SQL("superuser" if self._superuser else "nosuperuser")
-            for role in ("postgres", ADMIN):
-                await connection.execute(
-                    sql.SQL("alter role {} {} password {}").format(
-                        sql.Identifier(role), rights if role == "postgres" else sql.SQL(""), self._password
-                    )
-                )
+            await set_roles(connection, self._password, superuser=self._superuser)
+
+
+async def set_roles(
+    connection: psycopg.AsyncConnection[tuple[Any, ...]], password: str, *, superuser: bool
+) -> None:
+    """What is not part of a prepared database: passwords of the roles that log in, rights of ``postgres``."""
+    roles = {
+        "postgres": f"createdb createrole replication bypassrls {'superuser' if superuser else 'nosuperuser'}",
+        "authenticator": "noinherit",
+        ADMIN: "",
+    }
+    for role, attributes in roles.items():
+        known = await connection.execute("select from pg_roles where rolname = %s", [role])
+        verb = "create" if await known.fetchone() is None else "alter"
+        await connection.execute(
+            sql.SQL("{} role {} login {} password {}").format(
+                sql.SQL(verb), sql.Identifier(role), sql.SQL(attributes), password
+            )
+        )
+
+
+def settings(version: int | None, *, durable: bool = False) -> dict[str, str]:
+    """Server settings; those of one ``version`` only are left out for ``None``."""
+    chosen = _SETTINGS | ({} if durable else _EPHEMERAL)
+    return chosen | (_PER_VERSION.get(version, {}) if version is not None else {})
 
 
 def free_port() -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _RECORD = "stack.json"
 _LOCK = "lock"
 _PATIENCE = 3.0
+_FORGET_AFTER = 24 * 3600
+
+log = logging.getLogger(__name__)
 
 
 class Claim:
@@ -86,18 +90,32 @@ def records(state: Path) -> list[dict[str, Any]]:
 
 
 def sweep(state: Path, undo: Callable[[dict[str, Any]], None] = lambda facts: None) -> list[str]:
-    """End and delete what dead stacks left; returns their names. ``undo`` sees each record first."""
+    """End and delete what dead stacks left; returns their names.
+
+    ``undo`` is given each record; where it fails (a database server that is down), the record is kept for
+    the next sweep, for a day.
+    """
     swept = []
     for folder in _folders(state):
         with _unowned(folder) as lock:
-            if lock is not None:
-                facts = _read(folder)
-                _end([ProcessId(item["pid"], item["started"]) for item in facts.get("processes", [])])
-                undo(facts)
-                for path in (*facts.get("folders", []), folder):
-                    shutil.rmtree(path, ignore_errors=True)
+            if lock is not None and _sweep_one(folder, undo):
                 swept.append(folder.name)
     return swept
+
+
+def _sweep_one(folder: Path, undo: Callable[[dict[str, Any]], None]) -> bool:
+    facts = _read(folder)
+    _end([ProcessId(item["pid"], item["started"]) for item in facts.get("processes", [])])
+    for path in facts.get("folders", []):
+        shutil.rmtree(path, ignore_errors=True)
+    try:
+        undo(facts)
+    except Exception as error:  # whatever it is, this start must not fail for an earlier one's sake
+        log.warning("what the killed stack %s left is not all removed: %s", folder.name, error)
+        if time.time() - facts.get("started", 0) < _FORGET_AFTER:
+            return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
 
 
 def _folders(state: Path) -> list[Path]:
