@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolkit.migrate.session import connect, translated
+from toolkit.migrate.session import connect, is_local, translated
 from toolkit.verify.baseline import read_baseline, without_known, write_baseline
 from toolkit.verify.catalogue import chosen, static_checks
 from toolkit.verify.config import Config, Ownership, load_config
+from toolkit.verify.dynamic import DYNAMIC, Matrices, cannot_act, judge, run_matrices
 from toolkit.verify.formats import FORMATS, as_dict, render
 from toolkit.verify.model import CheckResult, Finding, Level, Outcome, Report, Rule
+from toolkit.verify.snapshot import SNP001, compare, read_snapshot, snapshot_text, write_snapshot
 from toolkit.verify.sources import Sources
 from toolkit.verify.static import run_static, server_version
 
@@ -30,6 +32,7 @@ __all__ = [
     "Config",
     "Finding",
     "Level",
+    "Matrices",
     "Outcome",
     "Ownership",
     "Report",
@@ -39,15 +42,17 @@ __all__ = [
     "read_baseline",
     "render",
     "rules",
+    "snapshot_text",
     "verify",
     "without_known",
     "write_baseline",
+    "write_snapshot",
 ]
 
 
 def rules() -> tuple[Rule, ...]:
-    """Every rule there is, for ``verify --list`` and for the names that ``checks`` may give."""
-    return tuple(check.rule for check in static_checks())
+    """Every rule there is: what ``checks`` may name by code, beginning of a code, or group."""
+    return (*(check.rule for check in static_checks()), *DYNAMIC, SNP001)
 
 
 def verify(
@@ -58,12 +63,16 @@ def verify(
     config: Config | None = None,
     migrations: Path | None = None,
     baseline: frozenset[str] = frozenset(),
+    allow_writes: bool = False,
+    snapshot: Path | None = None,
 ) -> Report:
     """Judge the database at ``dsn``.
 
     ``checks`` are codes, beginnings of codes or groups (none: all); ``schemas`` the schemas to judge
     (none: all of the user's own); ``migrations`` a directory in which findings are located; ``baseline``
-    the fingerprints of known findings (:func:`read_baseline`).
+    the fingerprints of known findings (:func:`read_baseline`); ``snapshot`` the file that the matrices are
+    compared with, where it is there. The dynamic checks write rows in a transaction that is rolled back:
+    elsewhere than on this machine only with ``allow_writes``.
 
     Raises :class:`~toolkit.errors.InputError` for an unknown check, :class:`~toolkit.errors.Unreachable`,
     :class:`~toolkit.errors.Unauthorized` or :class:`~toolkit.errors.ConfigError`.
@@ -71,14 +80,46 @@ def verify(
     config = config or Config()
     started = time.monotonic()
     codes = chosen(rules(), checks)
+    matrices: Matrices | None = None
     with closing(connect(dsn)) as connection, translated(dsn):
         version = server_version(connection)
-        asked = [check for check in static_checks() if check.rule.code in codes]
-        results = run_static(connection, asked, schemas=schemas, expected=config.expected)
-    report = Report(version, results, time.monotonic() - started)
+        # The dynamic checks leave out what a static one has said, so all of those run; shown is what was asked.
+        results = run_static(connection, static_checks(), schemas=schemas, expected=config.expected)
+        if codes & _DYNAMIC_CODES:
+            refused = _refusal(dsn, allow_writes) or cannot_act(connection)
+            found = [finding for result in results for finding in result.findings]
+            if not refused:
+                matrices = run_matrices(connection, config, schemas=schemas)
+            results += (
+                judge(matrices, found) if matrices else tuple(_skipped(rule, refused) for rule in DYNAMIC)
+            )
+            results += _compared(matrices, snapshot, refused)
+    shown = tuple(result for result in results if result.rule.code in codes)
+    report = Report(version, shown, time.monotonic() - started, matrices)
     if migrations is not None and migrations.is_dir():
         report = _located(report, Sources.read(migrations, Path.cwd()))
     return without_known(report, baseline)
+
+
+_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, SNP001))
+
+
+def _refusal(dsn: str, allow_writes: bool) -> str:
+    if allow_writes or is_local(dsn):
+        return ""
+    return "writes rows (and rolls back): give --allow-writes for a database that is not on this machine"
+
+
+def _skipped(rule: Rule, reason: str) -> CheckResult:
+    return CheckResult(rule, Outcome.SKIPPED, reason=reason)
+
+
+def _compared(matrices: Matrices | None, path: Path | None, refused: str) -> tuple[CheckResult, ...]:
+    """The verdict on the snapshot; none where nobody keeps one."""
+    stored = read_snapshot(path) if path is not None else None
+    if path is None or stored is None:
+        return ()
+    return (compare(stored, matrices, path) if matrices else _skipped(SNP001, refused),)
 
 
 def _located(report: Report, sources: Sources) -> Report:

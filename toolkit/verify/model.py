@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.verify.dynamic import Matrices
 
 
 class Level(StrEnum):
@@ -67,6 +71,8 @@ class Report:
     server_version: str
     checks: tuple[CheckResult, ...]
     seconds: float
+    matrices: Matrices | None = None
+    """Where the dynamic checks ran."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -37,10 +37,15 @@ def run_static(
 ) -> tuple[CheckResult, ...]:
     """Every check's verdict. ``expected`` are tables that must be published; ``schemas`` none means all."""
     with snapshot(connection):
-        set_local(connection, "toolkit.schemas", ",".join(schemas))
-        set_local(connection, "toolkit.expected", json.dumps(list(expected)))
-        set_local(connection, "toolkit.tracked", _tracked(connection))
+        settings(connection, schemas, expected)
         return tuple(_run(connection, check) for check in checks)
+
+
+def settings(connection: Connection, schemas: Sequence[str] = (), expected: Sequence[str] = ()) -> None:
+    """What ``checks/_facts.sql`` reads of us, for the rest of the transaction."""
+    set_local(connection, "toolkit.schemas", ",".join(schemas))
+    set_local(connection, "toolkit.expected", json.dumps(list(expected)))
+    set_local(connection, "toolkit.tracked", _tracked(connection))
 
 
 @contextmanager
