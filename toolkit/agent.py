@@ -224,7 +224,7 @@ class Worker:
             async with _closing(tokens):
                 self._on_outcome(await run.to_the_end(tokens, self._mode, self._interval))
         except Exception as error:
-            log.error("task %s: %s", task["id"], error)
+            log.error("task %s: %s", task["id"], _short(error))
 
     async def _reap(self) -> None:
         while True:

@@ -46,6 +46,23 @@ class Tokens:
         self.closed = True
 
 
+class Died(BaseException):
+    """The process is gone."""
+
+
+class DiesBefore:
+    """A real store whose process dies before one of its calls."""
+
+    def __init__(self, store: Store, call: str) -> None:
+        self._store = store
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._call:
+            raise Died
+        return getattr(self._store, name)
+
+
 async def forever() -> None:
     await asyncio.Event().wait()
 
@@ -198,21 +215,16 @@ async def test_an_answer_that_was_complete_is_not_streamed_again(
     service: Store, conversation: str, db: Db
 ) -> None:
     """The worker died between the end of the message and that of the task."""
-    outcome = await stream_text(service, conversation, Tokens("whole"))
-    await db.execute("alter table public.tasks disable trigger move_status")
-    try:
-        await db.execute(
-            "update public.tasks set status = 'running', lease_owner = 'dead', lease_expires_at = 'yesterday'"
-            " where id = %s",
-            [outcome.task_id],
-        )
-    finally:
-        await db.execute("alter table public.tasks enable trigger move_status")
-    assert outcome.task_id in await service.reap_tasks()
+    task = (await service.create_task(conversation))["id"]
+    dying: Any = DiesBefore(service, "finish_task")
+    with pytest.raises(Died):
+        await run_task(dying, task, Tokens("whole"))
+    await lapse(db, task)
+    assert task in await service.reap_tasks()
     again = Tokens("not asked for")
-    assert (await run_task(service, outcome.task_id, again)).status is Status.COMPLETED
+    assert (await run_task(service, task, again)).status is Status.COMPLETED
     assert not again.sent.is_set()
-    await check(service, outcome.task_id, "completed", "whole")
+    await check(service, task, "completed", "whole")
 
 
 async def test_only_a_pending_task_of_ones_own_can_be_run(

@@ -269,7 +269,9 @@ class Store(ABC):
     async def _one(self, table: str, id: str) -> Row:
         found = await self._select(table, ("id", "eq", id), limit=1)
         if not found:
-            raise NotFound(f"{table} {id} at {self.where}: no such row, or not visible to this user")
+            raise NotFound(
+                f"{table.removesuffix('s')} {id} at {self.where}: not there, or not visible to this user"
+            )
         return found[0]
 
     async def _create(self, table: str, row: Row) -> Row:
