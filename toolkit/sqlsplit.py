@@ -69,7 +69,7 @@ _BLOCK_EDGE = re.compile(r"/\*|\*/")
 _PLAIN_REST = re.compile(r"(?:[^']|'')*+(?:'|\Z)")
 _ESCAPE_REST = re.compile(r"(?:[^'\\]|\\.|'')*+\\?(?:'|\Z)", re.DOTALL)
 # A string goes on in the next literal if only space with a newline stands between, and keeps its rules.
-_CONTINUED = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*'")
+_CONTINUED = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+'")
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,11 +131,12 @@ def test_a_setting_of_one_file_does_not_reach_the_next(empty_database: str, tmp_
         tmp_path,
         a="create schema other; set search_path = other; select set_config('lock_timeout', '1s', false);"
         "set standard_conforming_strings = off; create table a(); set role pg_monitor;",
-        b=r"create table b (t text); insert into b values ('\'), (current_setting('lock_timeout'));",
+        b=r"create table b (t text); insert into b values ('\'), (current_setting('lock_timeout')),"
+        "(current_setting('client_connection_check_interval'));",
     )
     migrate.up(empty_database, tmp_path, lock_timeout=2.5)
     assert tables(empty_database) == {"b"}
-    assert rows(empty_database, "select t from b") == [("\\",), ("2500ms",)]
+    assert rows(empty_database, "select t from b") == [("\\",), ("2500ms",), ("5s",)]
 
 
 def test_a_lost_connection_leaves_nothing(empty_database: str, tmp_path: Path) -> None:

@@ -184,3 +184,19 @@ def test_without_word() -> None:
     sql = "/* concurrently */ create index CONCURRENTLY i"
     assert without_word(sql, "concurrently") == "/* concurrently */ create index  i"
     assert without_word("select 1", "x") == "select 1"
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "E'a'" + "--" * 50_000,
+        "E'" + "\\'" * 200_000,
+        "/*" * 50_000,
+        "(" * 50_000,
+        "$a$" + "$b$" * 50_000,
+        "'" * 99_999,
+    ],
+)
+def test_no_text_takes_longer_than_its_length(sql: str) -> None:
+    assert len(split(sql)) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -62,6 +63,8 @@ class Runner:
         self._notice(f"applying {migration.file}")
         reset(self._connection)
         self._limit_waiting()
+        with suppress(psycopg.Error):  # some servers' systems cannot look: then the statement just goes on
+            self._connection.execute("set client_connection_check_interval = '5s'")
         try:
             if migration.transactional:
                 return self._retrying(lambda: self._whole(migration))
