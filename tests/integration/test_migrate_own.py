@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -75,3 +76,17 @@ def test_they_block_nobody_who_is_there(stack: LocalStack, empty_database: str) 
     ] == []
     assert [statement.rewrites for statement in statements if statement.rewrites] == []
     json.dumps(plan.as_dict())
+
+
+def test_a_table_of_the_users_own_becomes_followable(at_once: str, tmp_path: Path) -> None:
+    migrate.init(tmp_path)
+    directory = migrate.migrations_of(tmp_path)
+    shop = (
+        'create schema shop; create table shop."Orders" (id bigint primary key, tenant_id int not null);'
+        'alter table shop."Orders" enable row level security;'
+    )
+    Path(migrate.new(directory, "shop").path).write_text(shop)
+    migrate.new(directory, "follow", track=migrate.Track('shop."Orders"', "tenant", "tenant_id"))
+    assert len(migrate.up(at_once, directory).applied) == 2
+    published = "select tablename from pg_publication_tables where pubname = 'supabase_realtime' and schemaname = 'shop'"
+    assert rows(at_once, published) == [("Orders",)]
