@@ -123,8 +123,10 @@ filter_column as materialized (
     and (p.relid, r.role) not in (select relid, role from public_read)
     and c.base_type in ('uuid', 'smallint', 'integer', 'bigint', 'text', 'character varying', 'character', 'citext',
                         'extensions.citext', 'public.citext')
-    and p.qual ~ ('\m' || c.name || '\M')
-    and p.qual !~ ('\m' || c.name || '\)?(::text)? (=|<>|>|<|>=|<=|~~|!~~) (ANY \(+ARRAY\[)?(''|[0-9])')
+    -- Compared for equality, in a list, or given to a function that decides …
+    and p.qual ~ format($re$\m%1$s\M\)*(::[a-z ]+)?\)* (= |IN \()|(=|\?) \(*("?\w+"?\.)?%1$s\M|\[[^]]*\m%1$s\M|\w\.\w+"?\([^()]*\m%1$s\M$re$, c.name)
+    -- … and not with a constant.
+    and p.qual !~ format($re$\m%s\M\)?(::text)? (=|<>|>|<|>=|<=|~~|!~~) (ANY \(+ARRAY\[)?('|[0-9])$re$, c.name)
 ),
 -- Trigger functions and others that send to a private or public topic from the database.
 sender as (

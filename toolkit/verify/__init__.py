@@ -16,8 +16,9 @@ from toolkit.migrate.session import connect, is_local, translated
 from toolkit.verify.baseline import read_baseline, without_known, write_baseline
 from toolkit.verify.catalogue import chosen, static_checks
 from toolkit.verify.config import Config, Ownership, load_config
-from toolkit.verify.dynamic import DYNAMIC, Matrices, cannot_act, judge, run_matrices
+from toolkit.verify.dynamic import Matrices, cannot_act, run_matrices
 from toolkit.verify.formats import FORMATS, as_dict, render
+from toolkit.verify.judging import DYNAMIC, judge
 from toolkit.verify.model import CheckResult, Finding, Level, Outcome, Report, Rule
 from toolkit.verify.snapshot import SNP001, compare, read_snapshot, snapshot_text, write_snapshot
 from toolkit.verify.sources import Sources

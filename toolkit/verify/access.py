@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from toolkit.verify.config import Config
     from toolkit.verify.ownership import Belonging
+    from toolkit.verify.probing import Statement
     from toolkit.verify.seeding import Row, Seeder
     from toolkit.verify.static import Connection
     from toolkit.verify.tables import Model, Table
@@ -59,8 +60,8 @@ class Cell:
 class Probe:
     """A statement about one row, and what has to be done before it, as ourselves."""
 
-    statement: sql.Composable
-    before: tuple[sql.Composable, ...] = ()
+    statement: Statement
+    before: tuple[Statement, ...] = ()
 
 
 class Access:
@@ -144,7 +145,7 @@ class Access:
         assignment = sql.SQL("{0} = {0}").format(sql.Identifier(column))
         return Probe(sql.SQL("update {} set {} where {}").format(relation(table), assignment, where))
 
-    def where(self, table: Table, row: Row) -> sql.Composable:
+    def where(self, table: Table, row: Row) -> Statement:
         """What names this row: its key, or all of it."""
         columns = table.key or tuple(c.name for c in table.columns if row.get(c.name) is not None)
         return sql.SQL(" and ").join(equals(table, name, row[name]) for name in columns)

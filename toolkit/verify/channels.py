@@ -63,23 +63,31 @@ def find_topics(model: Model, belonging: Belonging, world: World, config: Config
     for name, kind, column in model.tracked:
         topics += _of_column(f"{kind}:", name, column, world, belonging)
     for prefix in prefixes:
-        for table in model.tables.values():
-            for column in table.columns:
-                if (
-                    column.base in ("uuid", "integer", "bigint", "text", "character varying")
-                    and len(topics) < _MOST
-                ):
-                    topics += _of_column(prefix, table.name, column.name, world, belonging)
-        topics.append(
-            Topic(prefix + "{user}", tuple((who, prefix + who.user_id) for who in (Who.ALICE, Who.MALLORY)))
-        )
-    for told in config.topics:
-        names = tuple(
-            (who, told.format(user=who.user_id, tenant=f"tenant-{who.tenant}"))
-            for who in (Who.ALICE, Who.MALLORY)
-        )
-        topics.append(Topic(told, names))
+        for table, column in _named_by(model):
+            if len(topics) < _MOST:
+                topics += _of_column(prefix, table, column, world, belonging)
+        topics.append(_of_user(prefix + "{user}"))
+    topics += [_of_user(told) for told in config.topics]
     return list({topic.names: topic for topic in reversed(topics)}.values())[::-1]
+
+
+def _named_by(model: Model) -> list[tuple[str, str]]:
+    """Columns whose values a topic may end in, keys first."""
+    found = [
+        (column.name not in table.key, table.name, column.name)
+        for table in model.tables.values()
+        for column in table.columns
+        if column.base in ("uuid", "integer", "bigint", "text", "character varying")
+    ]
+    return [(table, column) for _, table, column in sorted(found)]
+
+
+def _of_user(pattern: str) -> Topic:
+    names = (
+        (who, pattern.replace("{user}", who.user_id).replace("{tenant}", f"tenant-{who.tenant}"))
+        for who in (Who.ALICE, Who.MALLORY)
+    )
+    return Topic(pattern, tuple(names))
 
 
 def _of_column(prefix: str, table: str, column: str, world: World, belonging: Belonging) -> list[Topic]:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from psycopg import sql
-
 from toolkit.verify.access import Command, Whose
 from toolkit.verify.probing import ROLES, Answer, attempt
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from toolkit.verify.access import Access
+    from toolkit.verify.probing import Statement
     from toolkit.verify.static import Connection
     from toolkit.verify.tables import Model, Table
 
@@ -100,7 +99,7 @@ class Deliveries:
         look = self._access.probe(table, whose, Command.SELECT, role)
         if look is None:
             return Answer.UNDECIDED
-        before: tuple[sql.Composable, ...] = ()
+        before: tuple[Statement, ...] = ()
         if event is Event.UPDATE:
             change = self._access.probe(table, whose, Command.UPDATE, "service_role")
             if change is None or attempt(self._connection, None, change.statement).answer is not Answer.ALLOW:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from toolkit.verify.seeding import World
     from toolkit.verify.static import Connection
 
+Statement: TypeAlias = "sql.SQL | sql.Composed"
 ROLES = ("anon", "authenticated", "service_role")
 
 
@@ -98,9 +99,9 @@ def _filled(told: Any, who: Who) -> Any:
 def attempt(
     connection: Connection,
     person: Actor | None,
-    statement: sql.Composable,
+    statement: Statement,
     *,
-    before: Sequence[sql.Composable] = (),
+    before: Sequence[Statement] = (),
     topic: str | None = None,
 ) -> Result:
     """Run ``before`` as ourselves, then ``statement`` as that person (``None``: as ourselves); undo it all."""

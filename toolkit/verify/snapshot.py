@@ -13,16 +13,17 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from toolkit.errors import ConfigError
+from toolkit.verify.access import Whose
 from toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
 from toolkit.verify.probing import Answer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from toolkit.verify.access import Whose
     from toolkit.verify.dynamic import Matrices
     from toolkit.verify.probing import Result
 
+_ORDER = tuple(Whose)
 SNP001 = Rule("SNP001", "snapshot", "Access differs from the snapshot")
 _HEAD = (
     "# Who can do what, receive what and join what: written by `realtime-toolkit verify --update-snapshot`.\n"
@@ -53,7 +54,10 @@ def _answer(result: Result) -> str:
 
 
 def _row(answers: dict[Whose, str]) -> str:
-    return " ".join(f"{whose.value.replace(' ', '-')}={answer}" for whose, answer in sorted(answers.items()))
+    return " ".join(
+        f"{whose.value.replace(' ', '-')}={answer}"
+        for whose, answer in sorted(answers.items(), key=lambda cell: _ORDER.index(cell[0]))
+    )
 
 
 def read_snapshot(path: Path) -> str | None:
