@@ -80,7 +80,7 @@ class BroadcastApi:
         return Response(b"", 202, _CACHE)
 
     def _authenticate(self, request: Request) -> tokens.Claims:
-        if self._server.limits.suspended:
+        if self._server.limits.suspend:
             raise _AnswerError(403, {"message": "Tenant is suspended"})
         token = request.headers.get("authorization", "").removeprefix("Bearer ") or request.headers.get(
             "apikey", ""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-TICK = 5.0
-"""Seconds between two samples of a rate."""
 WINDOW = 12
 """Samples in a rate's window: one minute."""
 
@@ -21,6 +19,8 @@ class Limits:
     max_concurrent_users: int = 200
     max_channels_per_client: int = 100
     max_presence_events_per_second: int = 1000
+    rate_tick: float = 5.0
+    """Seconds between two samples of a rate; its window is twelve of them."""
     max_payload_size_in_kb: int = 3000
     """Of a broadcast, compared as n × 1000 + 500 bytes of Erlang's external term format."""
     max_frame_bytes: int = 5_000_000
@@ -37,7 +37,7 @@ class Limits:
     send_buffer_bytes: int = 32 * 1024 * 1024
     """What may wait for a slow consumer before it is cut off."""
     private_only: bool = False
-    suspended: bool = False
+    suspend: bool = False
     presence_enabled: bool = False
 
     @classmethod
@@ -56,17 +56,19 @@ class Limits:
 
 @dataclass(slots=True)
 class RateCounter:
-    """An average over a window of a minute, sampled every 5 seconds, so that bursts pass and penalties last.
+    """An average per second over twelve samples, ``tick`` seconds apart: bursts pass, penalties last.
 
     The first sample is taken at once, and empty; until the window is full the average is over the samples
     there are. ``fixed`` divides by the whole window always, as the genuine server does for database events.
     """
 
     limit: float
-    now: float
+    tick: float = 5.0
     fixed: bool = False
     triggered: bool = False
     average: float = 0.0
+    now: float | None = None
+    """When the last sample was due; the first use starts the clock."""
     _count: int = 0
     _samples: deque[int] = field(default_factory=lambda: deque([0], maxlen=WINDOW))
 
@@ -76,15 +78,17 @@ class RateCounter:
 
     def sample(self, now: float) -> bool:
         """Take the samples that are due; whether the limit is exceeded."""
-        if now - self.now < TICK:
+        if self.now is None:
+            self.now = now
+        if now - self.now < self.tick:
             return self.triggered
-        missed = min(int((now - self.now) // TICK), WINDOW + 1)
-        self.now += TICK * ((now - self.now) // TICK)
+        missed = min(int((now - self.now) // self.tick), WINDOW + 1)
+        self.now += self.tick * ((now - self.now) // self.tick)
         for _ in range(missed):
             self._samples.append(self._count)
             self._count = 0
         samples = WINDOW if self.fixed else len(self._samples)
-        self.average = sum(self._samples) / samples / TICK
+        self.average = sum(self._samples) / samples / self.tick
         self.triggered = self.average >= self.limit
         return self.triggered
 

@@ -18,8 +18,8 @@ class Pace:
     """Until the first postgres_changes subscription after the server's start."""
     poll: float = 0.0
     """An idle poller looks again after this long."""
-    publication_check: float = 0.0
-    """How often the published tables are looked at; 0: as soon as they change."""
+    publication_check: float = 2.5
+    """How often the published tables are looked at for running subscriptions, if they may have changed."""
     reconnect: tuple[float, float] = (0.05, 0.2)
     after_failed_batch: tuple[float, float] = (0.1, 0.1)
     """For how long changes are lost after a policy raised."""

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from toolkit.phoenix import Vsn
 from toolkit.stack import sockets
@@ -65,10 +65,12 @@ class RealtimeServer:
         for socket in list(self.sockets):
             socket.abort()
 
-    def websocket_protocol(
-        self, config: Any = None, server_state: Any = None, app_state: Any = None, **_: Any
-    ) -> Socket:
-        """For ``uvicorn.Config(ws=…)``: gets every upgrade request."""
+    @property
+    def websocket_protocol(self) -> type[asyncio.Protocol]:
+        """For ``uvicorn.Config(ws=…)``: makes a protocol for every upgrade request."""
+        return cast("type[asyncio.Protocol]", self._socket)
+
+    def _socket(self, *, server_state: Any = None, **_: Any) -> Socket:
         return Socket(self, None if server_state is None else server_state.connections)
 
     @property
@@ -85,7 +87,7 @@ class RealtimeServer:
         self.server.limits = dataclasses.replace(before, **changes)
         self.server.reset_counters()
         after = self.server.limits
-        if (before.suspended, before.private_only) != (after.suspended, after.private_only):
+        if (before.suspend, before.private_only) != (after.suspend, after.private_only):
             for socket in list(self.sockets):
                 if socket.session is not None:
                     socket.session.disconnect()
@@ -96,7 +98,7 @@ class RealtimeServer:
         admitted = sockets.admit(
             path, headers, jwt_secret=server.jwt_secret, api_keys=self._api_keys, now=time.time()
         )
-        if server.limits.suspended:
+        if server.limits.suspend:
             raise RefusedError(403, "Realtime was disabled for this tenant")
         if len(server.users) >= server.limits.max_concurrent_users:
             raise RefusedError(429, "Too many connected users")

@@ -60,6 +60,8 @@ class ReplicationReader:
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._lost: asyncio.Future[None] | None = None
         self._paused = False
+        self.slot = ""
+        """Name of the slot in use, or last used."""
 
     async def run(self, pause: Callable[[], float], reconnected: Callable[[bool], Awaitable[None]]) -> None:
         """Connect, stream, and again after ``pause()`` seconds. ``reconnected(restarted)`` follows every
@@ -122,7 +124,7 @@ class ReplicationReader:
         system = (await cursor.fetchone() or ("",))[:1]
         cursor = await connection.execute("select pg_catalog.pg_postmaster_start_time()::text")
         started = (await cursor.fetchone() or ("",))[:1]
-        slot = f"toolkit_realtime_{os.getpid()}_{secrets.token_hex(4)}"
+        slot = self.slot = f"toolkit_realtime_{os.getpid()}_{secrets.token_hex(4)}"
         await connection.execute(
             f"CREATE_REPLICATION_SLOT {slot} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT"
         )

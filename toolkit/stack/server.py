@@ -59,11 +59,11 @@ class Server:
 
     def reset_counters(self) -> None:
         """Rates start anew, with the limits of now."""
-        now, limits = time.monotonic(), self.limits
-        self.events = RateCounter(limits.max_events_per_second, now)
-        self.joins = RateCounter(limits.max_joins_per_second, now)
-        self.presence_events = RateCounter(limits.max_presence_events_per_second, now)
-        self.database_events = RateCounter(limits.max_events_per_second, now, fixed=True)
+        limits, tick = self.limits, self.limits.rate_tick
+        self.events = RateCounter(limits.max_events_per_second, tick)
+        self.joins = RateCounter(limits.max_joins_per_second, tick)
+        self.presence_events = RateCounter(limits.max_presence_events_per_second, tick)
+        self.database_events = RateCounter(limits.max_events_per_second, tick, fixed=True)
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -81,8 +81,19 @@ class Server:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(psycopg.Error):
+            await self._slot_gone()
         for link in (self.auth, self._admin, self._rls):
             await link.close()
+
+    async def _slot_gone(self) -> None:
+        """The slot ends with its walsender, a moment after the connection."""
+        query = "select from pg_catalog.pg_replication_slots where slot_name = %s"
+        async with self._admin.use() as connection:
+            for _ in range(500):
+                if not (await connection.execute(query, [self.reader.slot])).rowcount:
+                    return
+                await asyncio.sleep(0.005)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
@@ -220,38 +231,40 @@ class Server:
 
     # --- the publication --------------------------------------------------------------------------
 
-    async def _follow_publication(self) -> bool:
-        """Whether the set of published tables differs from what it was."""
+    async def _follow_publication(self) -> None:
         async with self._admin.use() as connection:
             published = await publication.follow(connection)
         self.feed.announced = published.announced
-        changed = self._published is not None and self._published != published.oids
         self._published = published.oids
-        return changed
 
     async def _watch_publication(self) -> None:
+        """Newly published tables are streamed at once; running subscriptions learn of them at a check."""
+        known = self._published
+        check_at = time.monotonic() + self.pace.publication_check
         while True:
-            if self.pace.publication_check:
-                await asyncio.sleep(self.pace.publication_check)
-            else:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._catalog_changed.wait(), 60 if self.feed.announced else 1)
-            self._catalog_changed.clear()
-            await self._check_publication()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._catalog_changed.wait(), max(check_at - time.monotonic(), 0.01))
+            try:
+                if self._catalog_changed.is_set():
+                    self._catalog_changed.clear()
+                    await self._follow_publication()
+                if time.monotonic() >= check_at:
+                    check_at = time.monotonic() + self.pace.publication_check
+                    if not self.feed.announced:
+                        await self._follow_publication()
+                    if known != self._published:
+                        known = self._published
+                        self._resubscribe_all()
+            except psycopg.Error as error:
+                log.warning("the publication cannot be looked at: %s", str(error).strip())
 
-    async def _check_publication(self) -> None:
-        try:
-            changed = await self._follow_publication()
-        except psycopg.Error as error:
-            log.warning("the publication cannot be looked at: %s", str(error).strip())
-            return
-        if changed:
-            channels = self.feed.subscribers()
-            if self.pace.resubscribe != (0.0, 0.0):  # the genuine server deletes them all first
-                for channel in channels:
-                    self.feed.unsubscribe(channel)
+    def _resubscribe_all(self) -> None:
+        channels = self.feed.subscribers()
+        if self.pace.resubscribe != (0.0, 0.0):  # the genuine server deletes all subscriptions first
             for channel in channels:
-                self.resubscribe(channel)
+                self.feed.unsubscribe(channel)
+        for channel in channels:
+            self.resubscribe(channel)
 
     # --- private topics ---------------------------------------------------------------------------
 

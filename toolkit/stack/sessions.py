@@ -147,7 +147,8 @@ class Session:
             raise JoinError("TopicNameRequired: You must provide a topic name")
         config = join.parse(push.payload, name)
         self._check_limits(push.topic, private=config.private)
-        token = server.jwt_of(join.token_of(push.payload) or self.token)
+        shown = join.token_of(push.payload)
+        token = server.jwt_of(self.token if shown is None else shown)
         channel = Channel(server, self, push.topic, push.join_ref, config, token)
         try:
             channel.confirm_token()

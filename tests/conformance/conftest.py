@@ -1,0 +1,55 @@
+"""One embedded Postgres for the session, a database per server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from harness import TEMPLATE, Harness
+
+from toolkit.stack.places import cache_dir
+from toolkit.stack.postgres import EmbeddedPostgres, find_install, init_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STACK = Path(__file__).parents[2] / "toolkit" / "stack"
+
+
+@pytest.fixture(scope="session")
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    if url := os.environ.get("HARNESS_ADMIN_URL"):  # a server that is there already, for development
+        asyncio.run(_template(url))
+        yield Harness(url)
+        return
+    install = find_install(16, cache_dir())
+    data = tmp_path_factory.mktemp("harness") / "data"
+    init_data(install, data)
+    postgres = EmbeddedPostgres(install, data, password="postgres")
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(postgres.start(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(_template(postgres.admin_url), loop).result(30)
+        yield Harness(postgres.admin_url)
+    finally:
+        asyncio.run_coroutine_threadsafe(postgres.stop(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _template(admin_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(admin_url, autocommit=True) as admin:
+        await admin.execute(f"drop database if exists {TEMPLATE} with (force)")
+        await admin.execute(f"create database {TEMPLATE}")
+    dsn = psycopg.conninfo.make_conninfo(admin_url, dbname=TEMPLATE)
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as database:
+        for name in ("baseline.sql", "realtime.sql"):
+            await database.execute((_STACK / name).read_bytes())
