@@ -8,7 +8,8 @@
             assert (await theirs.table("conversations").select("*").execute()).data == []
 
 ``supabase_stack`` is started once per session (once per worker under pytest-xdist) with the migrations in
-``supabase/migrations``; the ini option ``supabase_migrations`` names another folder, and overriding the
+``supabase/migrations``; ``supabase_branch`` gives a test a freshly migrated database of its own on the same
+server. ``--supabase-postgres`` says where Postgres comes from; the ini option ``supabase_migrations`` names another folder, and overriding the
 fixture ``supabase_stack_options`` gives any argument of :class:`toolkit.stack.LocalStack`.
 
 Loaded by every pytest run where the toolkit is installed, so it imports nothing heavy at the top.
@@ -37,6 +38,12 @@ T = TypeVar("T")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("supabase").addoption(
+        "--supabase-postgres",
+        metavar="WHERE",
+        default="embedded",
+        help="Postgres of the fixture supabase_stack: embedded (default), container, or a postgresql:// address",
+    )
     parser.addini(
         "supabase_migrations",
         "folder of migrations that the fixture supabase_stack applies (default: supabase/migrations)",
@@ -67,6 +74,10 @@ class StackThread:
         if self._error is not None:
             self._thread.join()
             raise self._error
+        return self.stack
+
+    @property
+    def stack(self) -> LocalStack:
         assert self._stack is not None
         return self._stack
 
@@ -141,18 +152,38 @@ def supabase_stack_options(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Arguments of :class:`~toolkit.stack.LocalStack`; override this fixture to change them."""
     named = Path(str(request.config.getini("supabase_migrations")))
     migrations = named if named.is_absolute() else request.config.rootpath / named
-    return {"migrations": migrations if migrations.is_dir() else None}
+    return {
+        "postgres": request.config.getoption("--supabase-postgres"),
+        "migrations": migrations if migrations.is_dir() else None,
+    }
 
 
 @pytest.fixture(scope="session")
-def supabase_stack(supabase_stack_options: dict[str, Any]) -> Iterator[LocalStack]:
-    """A running, migrated stack."""
+def supabase_stack_thread(supabase_stack_options: dict[str, Any]) -> Iterator[StackThread]:
     thread = StackThread(**supabase_stack_options)
-    stack = thread.start()
+    thread.start()
     try:
-        yield stack
+        yield thread
     finally:
         thread.stop()
+
+
+@pytest.fixture(scope="session")
+def supabase_stack(supabase_stack_thread: StackThread) -> LocalStack:
+    """A running, migrated stack, shared by the tests of a session."""
+    return supabase_stack_thread.stack
+
+
+@pytest.fixture
+def supabase_branch(supabase_stack_thread: StackThread) -> Iterator[LocalStack]:
+    """A stack with a freshly migrated database of the test's own, on the server of ``supabase_stack``."""
+    thread = supabase_stack_thread
+    branch = thread.stack.branch()
+    thread.call(branch.start())
+    try:
+        yield branch
+    finally:
+        thread.call(branch.stop())
 
 
 @pytest.fixture

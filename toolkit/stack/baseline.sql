@@ -1,9 +1,30 @@
 -- What a Supabase project has before its first migration: roles, default grants, the schemas auth and
 -- extensions, the empty publication, per-role timeouts, and the DDL triggers that make PostgREST reload.
--- The schema realtime follows in realtime.sql. Idempotent; run as a superuser (supabase_admin on the
--- embedded server). Roles are cluster-wide and may be there already, so each is made only where missing.
+-- The schema realtime follows in realtime.sql. Idempotent. Roles are cluster-wide and may be there already,
+-- so each is made only where missing. Run as a superuser (supabase_admin on a server of the stack's own);
+-- as any other role that may create roles, what only a superuser may do is left out.
 
 set client_min_messages = warning;
+
+create or replace function pg_temp.superuser() returns boolean language sql as
+  'select rolsuper from pg_catalog.pg_roles where rolname = current_user';
+
+-- Run a statement; without superuser's rights a refusal is no error.
+create or replace function pg_temp.attempt(statement text) returns boolean language plpgsql as $$
+begin
+  execute statement;
+  return true;
+exception when insufficient_privilege then
+  if pg_temp.superuser() then
+    raise;
+  end if;
+  return false;
+end
+$$;
+
+-- Since Postgres 16 whoever creates a role has to ask for being able to become it.
+select set_config('createrole_self_grant', 'set, inherit', false)
+where current_setting('server_version_num')::int >= 160000;
 
 -- Roles -------------------------------------------------------------------------------------------
 
@@ -28,7 +49,11 @@ begin
   loop
     if not exists (select from pg_roles where rolname = wanted.name) then
       begin
-        execute format('create role %I %s', wanted.name, wanted.attributes);
+        if wanted.name = 'service_role' or pg_temp.superuser() then  -- useless without bypassrls
+          execute format('create role %I %s', wanted.name, wanted.attributes);
+        elsif not pg_temp.attempt(format('create role %I %s', wanted.name, wanted.attributes)) then
+          execute format('create role %I nologin', wanted.name);
+        end if;
       exception when duplicate_object or unique_violation then
         null;  -- another stack on the same cluster was faster
       end;
@@ -40,6 +65,7 @@ $roles$;
 do $memberships$
 declare
   membership record;
+  api_role text;
 begin
   for membership in
     select * from (values
@@ -55,9 +81,20 @@ begin
       select from pg_auth_members
       where roleid = membership.granted::regrole and member = membership.member::regrole
     ) then
-      execute format('grant %I to %I', membership.granted, membership.member);
+      perform pg_temp.attempt(format('grant %I to %I', membership.granted, membership.member));
     end if;
   end loop;
+  if not pg_temp.superuser() then
+    foreach api_role in array array['anon', 'authenticated', 'service_role'] loop
+      if not pg_has_role(api_role, 'member') then
+        perform pg_temp.attempt(format('grant %I to current_user', api_role));
+      end if;
+      if not pg_has_role(api_role, 'member') then
+        raise insufficient_privilege using message =
+          format('role %s must be a member of %s: grant %2$s to %1$s', current_user, api_role);
+      end if;
+    end loop;
+  end if;
 end
 $memberships$;
 
@@ -81,7 +118,7 @@ begin
       select from pg_roles where rolname = setting.role
       and setting.name || '=' || setting.value = any (rolconfig)
     ) then
-      execute format('alter role %I set %I = %L', setting.role, setting.name, setting.value);
+      perform pg_temp.attempt(format('alter role %I set %I = %L', setting.role, setting.name, setting.value));
     end if;
   end loop;
 end
@@ -109,12 +146,18 @@ alter default privileges in schema public
   grant all on functions to postgres, anon, authenticated, service_role;
 alter default privileges in schema public
   grant all on sequences to postgres, anon, authenticated, service_role;
-alter default privileges for role postgres in schema public
-  grant all on tables to postgres, anon, authenticated, service_role;
-alter default privileges for role postgres in schema public
-  grant all on functions to postgres, anon, authenticated, service_role;
-alter default privileges for role postgres in schema public
-  grant all on sequences to postgres, anon, authenticated, service_role;
+do $defaults$
+declare
+  kind text;
+begin
+  foreach kind in array array['tables', 'functions', 'sequences'] loop
+    perform pg_temp.attempt(format(
+      'alter default privileges for role postgres in schema public'
+      ' grant all on %s to postgres, anon, authenticated, service_role', kind
+    ));
+  end loop;
+end
+$defaults$;
 
 -- Schema extensions -------------------------------------------------------------------------------
 
@@ -128,7 +171,7 @@ declare
 begin
   foreach wanted in array array['pgcrypto', 'uuid-ossp'] loop
     if exists (select from pg_available_extensions where name = wanted) then
-      execute format('create extension if not exists %I with schema extensions', wanted);
+      perform pg_temp.attempt(format('create extension if not exists %I with schema extensions', wanted));
     end if;
   end loop;
 end
@@ -170,9 +213,7 @@ $stand_ins$;
 -- Schema auth -------------------------------------------------------------------------------------
 
 create schema if not exists auth;
-do $$ begin
-  execute 'alter schema auth owner to supabase_auth_admin';
-end $$;
+select pg_temp.attempt('alter schema auth owner to supabase_auth_admin');
 grant usage on schema auth to anon, authenticated, service_role, postgres;
 grant all on schema auth to dashboard_user;
 
@@ -289,23 +330,23 @@ declare
   item text;
 begin
   foreach item in array array['users', 'identities', 'sessions', 'refresh_tokens'] loop
-    execute format('alter table auth.%I owner to supabase_auth_admin', item);
     execute format('alter table auth.%I enable row level security', item);
     execute format('grant all on auth.%I to postgres, dashboard_user', item);
+    perform pg_temp.attempt(format('alter table auth.%I owner to supabase_auth_admin', item));
   end loop;
   foreach item in array array['uid', 'role', 'email', 'jwt'] loop
-    execute format('alter function auth.%I() owner to supabase_auth_admin', item);
     execute format('grant execute on function auth.%I() to public, dashboard_user', item);
+    perform pg_temp.attempt(format('alter function auth.%I() owner to supabase_auth_admin', item));
   end loop;
   grant usage, select on sequence auth.refresh_tokens_id_seq to postgres, dashboard_user;
+  foreach item in array array['tables', 'functions', 'sequences'] loop
+    perform pg_temp.attempt(format(
+      'alter default privileges for role supabase_auth_admin in schema auth'
+      ' grant all on %s to postgres, dashboard_user', item
+    ));
+  end loop;
 end
 $owners$;
-alter default privileges for role supabase_auth_admin in schema auth
-  grant all on tables to postgres, dashboard_user;
-alter default privileges for role supabase_auth_admin in schema auth
-  grant all on functions to postgres, dashboard_user;
-alter default privileges for role supabase_auth_admin in schema auth
-  grant all on sequences to postgres, dashboard_user;
 
 -- Publication -------------------------------------------------------------------------------------
 
@@ -361,7 +402,7 @@ $$;
 
 do $triggers$
 begin
-  if exists (select from pg_roles where rolname = current_user and rolsuper) then
+  if pg_temp.superuser() then
     drop event trigger if exists pgrst_ddl_watch;
     create event trigger pgrst_ddl_watch on ddl_command_end execute function extensions.pgrst_ddl_watch();
     drop event trigger if exists pgrst_drop_watch;

@@ -76,21 +76,33 @@ class Container:
         return f"the container of {self._image} ended"
 
     def _run(self) -> None:
-        docker_container, docker_error = _libraries()
-        command = ["postgres", *_options()]
-        container = docker_container(self._image).with_command(command)
-        container.with_envs(POSTGRES_USER=ADMIN, POSTGRES_PASSWORD=self._password, POSTGRES_DB="postgres")
-        container.ports = {_PORT: (HOST,)}  # a free port of this address, and of no other
+        libraries = _Libraries()
         log.info("starting a container of %s", self._image)
         try:
-            self._container = container
+            self._start(libraries)
+        except libraries.error as error:
+            if "ryuk" not in str(error):
+                raise self._refused(error) from None
+            libraries.do_without_ryuk()
+            try:
+                self._start(libraries)
+            except libraries.error as again:
+                raise self._refused(again) from None
+
+    def _start(self, libraries: _Libraries) -> None:
+        container = libraries.container(self._image).with_command(["postgres", *_options()])
+        container.with_envs(POSTGRES_USER=ADMIN, POSTGRES_PASSWORD=self._password, POSTGRES_DB="postgres")
+        container.ports = {_PORT: (HOST,)}  # a free port of this address, and of no other
+        try:
             container.start()
             self._port = int(container.get_exposed_port(5432))
-        except docker_error as error:
-            with contextlib.suppress(docker_error, Exception):
-                container.stop()
-            self._container = None
-            raise StackError(f"cannot run a container of {self._image}: {_line(error)}") from None
+        except BaseException:
+            container.stop()
+            raise
+        self._container = container
+
+    def _refused(self, error: Exception) -> StackError:
+        return StackError(f"cannot run a container of {self._image}: {_line(error)}")
 
     async def _ready(self) -> None:
         """The image starts a first server for its own use; only the second one answers on TCP."""
@@ -117,13 +129,25 @@ def _options() -> list[str]:
     return [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
 
 
-def _libraries() -> tuple[Any, type[Exception]]:
-    try:
-        from docker.errors import DockerException  # type: ignore[import-untyped]
-        from testcontainers.core.container import DockerContainer
-    except ImportError:
-        raise ConfigError("postgres='container' needs testcontainers: pip install testcontainers") from None
-    return DockerContainer, DockerException
+class _Libraries:
+    """testcontainers and the engine's client, imported when needed. Raises :class:`ConfigError`."""
+
+    def __init__(self) -> None:
+        try:
+            from docker.errors import DockerException  # type: ignore[import-untyped]
+            from testcontainers.core.config import testcontainers_config
+            from testcontainers.core.container import DockerContainer
+        except ImportError:
+            text = "postgres='container' needs testcontainers: pip install testcontainers"
+            raise ConfigError(text) from None
+        self.container: Any = DockerContainer
+        self.error: type[Exception] = DockerException
+        self._config: Any = testcontainers_config
+
+    def do_without_ryuk(self) -> None:
+        """Where its image cannot be had. The next start removes what a killed stack left all the same."""
+        log.info("testcontainers' Ryuk cannot run here; going on without it")
+        self._config.ryuk_disabled = True
 
 
 def _runs(container: Any) -> bool:

@@ -174,7 +174,8 @@ def _locale() -> str:
 class EmbeddedPostgres:
     """One server process over one data directory, on 127.0.0.1 and on a unix socket.
 
-    ``durable`` data survives a crash of the machine; ``orderly`` (implied by it) stops with a checkpoint.
+    ``durable`` data survives a crash of the machine; ``orderly`` (implied by it) stops with a checkpoint;
+    ``further`` are server settings.
 
     ``superuser=False`` gives ``postgres`` the rights it has on hosted Supabase, so that migrations can be
     tried with them; by default it may do anything, as hosted ``postgres`` may do through an extension
@@ -193,6 +194,7 @@ class EmbeddedPostgres:
         orderly: bool = False,
         log: Path | None = None,
         sockets: Path | None = None,
+        **further: str,
     ) -> None:
         self.data = data
         self.log = log or data.with_name(f"{data.name}.log")
@@ -206,6 +208,7 @@ class EmbeddedPostgres:
         self._superuser = superuser
         self._sockets = sockets
         self._own_sockets = sockets is None
+        self._further = further
 
     @property
     def admin_url(self) -> str:
@@ -322,6 +325,7 @@ class EmbeddedPostgres:
     def _options(self) -> list[str]:
         chosen = settings(self._install.version, durable=self._durable)
         chosen |= {"port": str(self.port), "unix_socket_directories": str(self.socket_dir)}
+        chosen |= self._further
         return [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
 
     async def _ready(self) -> None:

@@ -15,7 +15,7 @@ import shutil
 import stat
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -36,10 +36,24 @@ BASELINE = (_HERE / "baseline.sql", _HERE / "realtime.sql")
 
 
 async def apply_baseline(admin_url: str) -> None:
-    """Give a fresh database what a Supabase project starts with."""
+    """Give a fresh database what a Supabase project starts with. Raises :class:`psycopg.Error`."""
     async with await psycopg.AsyncConnection.connect(admin_url, autocommit=True) as connection:
         for script in BASELINE:
-            await connection.execute(script.read_bytes())
+            await _execute(connection, script.read_bytes())
+
+
+async def _execute(connection: psycopg.AsyncConnection[tuple[Any, ...]], script: bytes) -> None:
+    """One transaction; once more where another start changed the same role of a shared cluster meanwhile."""
+    for _ in range(5):
+        try:
+            await connection.execute(script)
+        except (psycopg.errors.InternalError_, psycopg.errors.UniqueViolation) as error:
+            if "concurrently" not in str(error) and not isinstance(error, psycopg.errors.UniqueViolation):
+                raise
+            last = error
+        else:
+            return
+    raise last
 
 
 async def apply_migrations(database_url: str, directory: Path) -> None:
