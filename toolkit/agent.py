@@ -20,11 +20,11 @@ from uuid import UUID, uuid4, uuid5
 
 from toolkit.errors import IllegalTransition, StaleAttempt, ToolkitError
 from toolkit.model import Status
-from toolkit.retry import persist, see_through
+from toolkit.retry import persist, see_through, to_its_end
 from toolkit.updater import Outbox, ThrottledMessageUpdater
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Sequence
 
     from toolkit.model import Row
     from toolkit.store import Store
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _TOKEN = re.compile(r"\s{0,8}\S{1,12}|\s{1,8}")
 _ERROR_LENGTH = 500
+LEASE_SECONDS, GRACE, PATIENCE = 30, 5.0, 300.0
 _LONGEST_RENEWAL = 5.0  # seconds; also how late a cancellation in the database is noticed
 
 
@@ -52,14 +53,17 @@ class Outcome:
 
 
 class RunOptions(TypedDict, total=False):
-    """How a task is run; see :func:`run_task`."""
+    """How a task is run."""
 
-    worker: str
     mode: Mode
     interval: float | None
+    """Seconds between two writes; see :class:`~toolkit.updater.ThrottledMessageUpdater`."""
     lease_seconds: int
+    """How long the task stays with a worker that died. 30 by default."""
     grace: float
+    """Seconds for the last writes of a cancelled run. 5 by default."""
     patience: float
+    """Seconds for which a write that fails for a passing reason is repeated. 300 by default."""
 
 
 async def stream_text(
@@ -75,9 +79,13 @@ async def stream_text(
 
     The role is one that a :class:`Worker` does not look for unless it is told to.
     """
-    async with _closing(tokens):
+    worker = worker_name()
+
+    async def claim() -> Row:
         task = await store.create_task(conversation, agent_role=agent_role, prompt=prompt)
-        return await run_task(store, task["id"], tokens, **options)
+        return await _claim(store, task["id"], worker, options)
+
+    return await _run(store, claim(), tokens, worker, options)
 
 
 async def run_task(
@@ -86,28 +94,43 @@ async def run_task(
     tokens: AsyncIterable[str],
     *,
     worker: str | None = None,
-    mode: Mode = "chunks",
-    interval: float | None = None,
-    lease_seconds: int = 30,
-    grace: float = 5.0,
-    patience: float = 300.0,
+    **options: Unpack[RunOptions],
 ) -> Outcome:
     """Claim a pending task and stream ``tokens`` into its assistant message.
 
     The end is recorded on the message and the task: ``completed``; ``failed`` where the iterator raised
     (the task gets a short text, the caller the exception); ``cancelled`` where this call was cancelled,
     or where somebody set the task or the message ``cancelled`` in the database: that is noticed within
-    5 s or at the next write, stops the work, and returns. ``tokens`` is closed in every case. A store that fails is tried again for
-    ``patience`` seconds a write, and for ``grace`` seconds in all once the call is cancelled.
+    5 s or at the next write, stops the work, and returns. ``tokens`` is closed in every case.
 
     Raises :class:`~toolkit.errors.IllegalTransition` for a task that is not pending, and
     :class:`~toolkit.errors.StaleAttempt` when another worker has taken it over.
     """
-    name = worker or worker_name()
+    worker = worker or worker_name()
+    return await _run(store, _claim(store, task, worker, options), tokens, worker, options)
+
+
+async def _run(
+    store: Store,
+    claim: Coroutine[Any, Any, Row],
+    tokens: AsyncIterable[str],
+    worker: str,
+    options: RunOptions,
+) -> Outcome:
     async with _closing(tokens):
-        claimed = await _claim(store, task, name, lease_seconds, patience)
-        run = _Run(store, claimed, name, lease_seconds=lease_seconds, grace=grace, patience=patience)
-        return await run.to_the_end(tokens, mode, interval)
+        # Whoever is cancelled while claiming must know what was claimed, to record the end of it.
+        task, cancelled = await to_its_end(claim, grace=options.get("grace", GRACE))
+        return await _Run(store, task, worker, options).to_the_end(tokens, cancelled=cancelled)
+
+
+async def _claim(store: Store, task: str, worker: str, options: RunOptions) -> Row:
+    """A claim of a named task may be repeated: it is renewed for the worker that has it."""
+    claim = partial(store.claim_task, worker, options.get("lease_seconds", LEASE_SECONDS), task)
+    claimed = await persist(claim, patience=options.get("patience", PATIENCE))
+    if claimed is None:
+        found = await store.task(task)
+        raise IllegalTransition(f"task {task} is {found['status']}, not pending")
+    return claimed
 
 
 async def paced(text: str | AsyncIterable[str], rate: float | None = None) -> AsyncIterator[str]:
@@ -145,6 +168,7 @@ class Worker:
         reap_every: float = 10.0,
         shutdown: float = 30.0,
         on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+        name: str | None = None,
         **options: Unpack[RunOptions],
     ) -> None:
         self._store = store
@@ -155,12 +179,8 @@ class Worker:
         self._reap_every = reap_every
         self._shutdown = shutdown
         self._on_outcome = on_outcome
-        self._name = options.get("worker") or worker_name()
-        self._mode: Mode = options.get("mode", "chunks")
-        self._interval = options.get("interval")
-        self._lease_seconds = options.get("lease_seconds", 30)
-        self._grace = options.get("grace", 5.0)
-        self._patience = options.get("patience", 300.0)
+        self._name = name or worker_name()
+        self._options = options
         self._claiming = asyncio.Lock()
         self._stopping = asyncio.Event()
 
@@ -202,7 +222,8 @@ class Worker:
 
     async def _claim(self) -> Row | None:
         try:
-            return await self._store.claim_task(self._name, self._lease_seconds, roles=self._roles)
+            lease_seconds = self._options.get("lease_seconds", LEASE_SECONDS)
+            return await self._store.claim_task(self._name, lease_seconds, roles=self._roles)
         except ToolkitError as error:
             if not error.retryable:
                 self.stop()
@@ -211,20 +232,20 @@ class Worker:
             return None
 
     async def _work(self, task: Row) -> None:
-        run = _Run(
-            self._store,
-            task,
-            self._name,
-            lease_seconds=self._lease_seconds,
-            grace=self._grace,
-            patience=self._patience,
-        )
+        tokens = self._tokens(task)
         try:
-            tokens = self._answer(task)
             async with _closing(tokens):
-                self._on_outcome(await run.to_the_end(tokens, self._mode, self._interval))
+                run = _Run(self._store, task, self._name, self._options)
+                self._on_outcome(await run.to_the_end(tokens))
         except Exception as error:
             log.error("task %s: %s", task["id"], _short(error))
+
+    async def _tokens(self, task: Row) -> AsyncIterator[str]:
+        """Asked for only when the run has begun, so that an ``answer`` that raises fails the task."""
+        tokens = self._answer(task)
+        async with _closing(tokens):
+            async for token in tokens:
+                yield token
 
     async def _reap(self) -> None:
         while True:
@@ -243,24 +264,26 @@ class _CancelledInDatabase(Exception):  # noqa: N818
 class _Run:
     """One attempt at one claimed task."""
 
-    def __init__(
-        self, store: Store, task: Row, worker: str, *, lease_seconds: int, grace: float, patience: float
-    ) -> None:
+    def __init__(self, store: Store, task: Row, worker: str, options: RunOptions) -> None:
         self._store = store
         self._task: str = task["id"]
         self._conversation: str = task["conversation_id"]
         self._attempt = int(task["attempt"])
         self._worker = worker
-        self._lease_seconds = lease_seconds
-        self._grace = grace
-        self._patience = patience
+        self._mode: Mode = options.get("mode", "chunks")
+        self._interval = options.get("interval")
+        self._lease_seconds = options.get("lease_seconds", LEASE_SECONDS)
+        self._grace = options.get("grace", GRACE)
+        self._patience = options.get("patience", PATIENCE)
         self._message = ""
         self._updater: ThrottledMessageUpdater | None = None
 
-    async def to_the_end(self, tokens: AsyncIterable[str], mode: Mode, interval: float | None) -> Outcome:
+    async def to_the_end(self, tokens: AsyncIterable[str], *, cancelled: bool = False) -> Outcome:
         try:
+            if cancelled:
+                raise asyncio.CancelledError
             async with self._lease():
-                status = await self._stream(tokens, mode, interval)
+                status = await self._stream(tokens)
         except _CancelledInDatabase:
             return self._outcome(Status.CANCELLED)  # the task says so already
         except StaleAttempt:
@@ -280,8 +303,8 @@ class _Run:
             return Status((await self._store.task(self._task))["status"])
         return status
 
-    async def _stream(self, tokens: AsyncIterable[str], mode: Mode, interval: float | None) -> Status:
-        message = await self._persist(self._answer)
+    async def _stream(self, tokens: AsyncIterable[str]) -> Status:
+        message, cancelled = await to_its_end(self._persist(self._answer), grace=self._grace)
         self._message = message["id"]
         if (status := Status(message["status"])).final:
             return status  # the attempt before stored the answer, and died before it could say so
@@ -289,13 +312,15 @@ class _Run:
             self._store,
             self._message,
             attempt=self._attempt,
-            mode=mode,
-            interval=interval,
+            mode=self._mode,
+            interval=self._interval,
             grace=self._grace,
             patience=self._patience,
         )
         try:
             async with self._updater as answer:
+                if cancelled:  # while the message was made: so it must end, too
+                    raise asyncio.CancelledError
                 async for token in tokens:
                     await answer.append(token)
         except IllegalTransition:
@@ -378,15 +403,6 @@ class _Run:
             done.length if done else 0,
             done.writes if done else 0,
         )
-
-
-async def _claim(store: Store, task: str, worker: str, lease_seconds: int, patience: float) -> Row:
-    """A claim of a named task may be repeated: it is renewed for the worker that has it."""
-    claimed = await persist(partial(store.claim_task, worker, lease_seconds, task), patience=patience)
-    if claimed is None:
-        found = await store.task(task)
-        raise IllegalTransition(f"task {task} is {found['status']}, not pending")
-    return claimed
 
 
 @asynccontextmanager

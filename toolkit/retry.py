@@ -49,28 +49,37 @@ async def persist(
     raise AssertionError("backoff() has no end")
 
 
-async def see_through(work: Coroutine[Any, Any, T], *, grace: float, hurry: bool = False) -> T:
+async def to_its_end(work: Coroutine[Any, Any, T], *, grace: float, hurry: bool = False) -> tuple[T, bool]:
     """Do the work in a task of its own, to its end, even if the caller is cancelled meanwhile.
 
-    From a cancellation on (with ``hurry``: from the start) it has ``grace`` seconds, after which it is
-    cancelled and :class:`TimeoutError` raised. A cancellation is raised on, once the work has ended.
+    Returns its result, and whether there was a cancellation, which the caller must heed now. From then
+    on (with ``hurry``: from the start) the work has ``grace`` seconds, after which it is cancelled and
+    :class:`TimeoutError` raised. Work that fails after a cancellation raises that instead.
     """
     task = asyncio.create_task(work)
-    timers: list[asyncio.TimerHandle] = []
+    timer: asyncio.TimerHandle | None = None
     cancelled = False
     while not task.done():
-        if (hurry or cancelled) and not timers:
-            timers.append(asyncio.get_running_loop().call_later(grace, task.cancel))
+        if (hurry or cancelled) and timer is None:
+            timer = asyncio.get_running_loop().call_later(grace, task.cancel)
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
             cancelled = True
-    for timer in timers:
+    if timer is not None:
         timer.cancel()
+    error = TimeoutError(f"it took longer than {grace:g} s") if task.cancelled() else task.exception()
+    if error is None:
+        return task.result(), cancelled
     if cancelled:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s", error)
+        log.error("%s", error)
         raise asyncio.CancelledError
-    if task.cancelled():
-        raise TimeoutError(f"it took longer than {grace:g} s")
-    return task.result()
+    raise error
+
+
+async def see_through(work: Coroutine[Any, Any, T], *, grace: float, hurry: bool = False) -> T:
+    """As :func:`to_its_end`, and raise the cancellation then."""
+    result, cancelled = await to_its_end(work, grace=grace, hurry=hurry)
+    if cancelled:
+        raise asyncio.CancelledError
+    return result

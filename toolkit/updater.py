@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from toolkit.errors import ContentMismatch, StoreUnavailable, ToolkitError
 from toolkit.model import Status
-from toolkit.retry import persist, see_through
+from toolkit.retry import persist, see_through, to_its_end
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -173,12 +173,13 @@ class ThrottledMessageUpdater:
         """Flushes done."""
 
     async def __aenter__(self) -> Self:
-        await self._persist(partial(self._store.start_message, self._message, self._attempt))
-        if self._resume:
-            await self._go_on()
+        _, cancelled = await to_its_end(self._begin(), grace=self._grace)
         self._owner = asyncio.current_task()
         self._cancelling = self._owner.cancelling() if self._owner else 0
         self._writer = asyncio.create_task(self._write(), name=f"write message {self._message}")
+        if cancelled:  # too late to leave no trace: the message has begun, so it must end
+            await self.__aexit__(asyncio.CancelledError, None, None)
+            raise asyncio.CancelledError
         return self
 
     async def __aexit__(
@@ -354,6 +355,11 @@ class ThrottledMessageUpdater:
                 self._store.finish_message, self._message, self._attempt, status, self.length, digest, content
             )
         )
+
+    async def _begin(self) -> None:
+        await self._persist(partial(self._store.start_message, self._message, self._attempt))
+        if self._resume:
+            await self._go_on()
 
     async def _go_on(self) -> None:
         """Take up what is stored for this attempt."""

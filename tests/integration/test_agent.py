@@ -137,6 +137,64 @@ async def test_a_cancelled_call_leaves_cancelled_rows_with_all_the_text(
     assert tokens.closed
 
 
+class Interrupting:
+    """A real store during whose ``calls``-th call the run is cancelled."""
+
+    def __init__(self, store: Store, calls: int, *, after: bool) -> None:
+        self._store = store
+        self._left = calls
+        self._after = after
+        self.run: asyncio.Task[Outcome] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._store, name)
+
+        async def call(*args: Any, **named: Any) -> Any:
+            self._left -= 1
+            if self._left == 0 and not self._after:
+                self._cancel()
+            result = await real(*args, **named)
+            if self._left == 0 and self._after:
+                self._cancel()
+            return result
+
+        return call
+
+    def _cancel(self) -> None:
+        assert self.run is not None
+        self.run.cancel()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_cancellation_during_any_call_leaves_nothing_unfinished(
+    service: Store, conversation: str, db: Db, after: bool
+) -> None:
+    calls, completed = 0, False
+    while not completed:
+        calls += 1
+        store: Any = Interrupting(service, calls, after=after)
+        tokens = Tokens("one ", "two")
+        store.run = asyncio.create_task(stream_text(store, conversation, tokens, interval=0.0))
+        try:
+            await store.run
+            completed = True
+        except asyncio.CancelledError:
+            assert tokens.closed
+    left = await db.execute(
+        "select t.status, m.status, m.content from public.tasks t left join public.messages m on m.task_id = t.id"
+        " where t.conversation_id = %s",
+        [conversation],
+    )
+    found = await left.fetchall()
+    assert calls > 6
+    assert len(found) >= calls - 1  # cancelled before the task was there, it may not be there
+    for task, message, content in found:
+        assert task in ("cancelled", "completed")
+        assert message in ("cancelled", "completed", None)
+        assert "one two".startswith(content or "")
+        assert content == "one two" or message != "completed"
+
+
 @pytest.mark.parametrize("table", ["tasks", "messages"])
 async def test_a_cancellation_in_the_database_stops_the_work(
     service: Store, own: Store, conversation: str, db: Db, table: str
@@ -367,6 +425,23 @@ async def test_workers_share_the_tasks_and_keep_to_their_limit(service: Store, c
     for task, text in zip(tasks, ["a", "b", "fail", "d", "e", "f", "g"], strict=True):
         await check(service, task, "failed" if text == "fail" else "completed", text)
     assert (await service.task(theirs[0]))["status"] == "pending"
+
+
+async def test_an_answer_that_cannot_even_begin_fails_its_task(service: Store, conversation: str) -> None:
+    role, ended = uuid4().hex, asyncio.Event()
+
+    def answer(task: Row) -> AsyncIterator[str]:
+        asyncio.get_running_loop().call_later(0.05, ended.set)
+        raise LookupError("no such model")
+
+    (task,) = await pending(service, conversation, role, "one")
+    worker = Worker(service, answer, roles=[role], poll=0.02)
+    running = asyncio.create_task(worker.run())
+    await ended.wait()
+    worker.stop()
+    await running
+    await check(service, task, "failed", "")
+    assert (await service.task(task))["error"] == "LookupError: no such model"
 
 
 async def test_a_stopped_worker_finishes_what_it_has_and_cancels_what_takes_too_long(
