@@ -314,7 +314,7 @@ class LocalStack:
         gateway = Gateway(self.keys, rest=rest, auth=auth_app(accounts), realtime=Starlette(routes=routes))
         config = uvicorn.Config(
             gateway,
-            ws=realtime.websocket_protocol,  # type: ignore[arg-type]  # a bound method serves as the factory
+            ws=realtime.websocket_protocol,
             lifespan="off",
             log_config=None,
             access_log=False,
