@@ -1,0 +1,147 @@
+"""The pytest plugin, used the way a stranger's project uses it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+from toolkit import testing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MIGRATION = """
+create table public.notes (id bigint generated always as identity primary key, owner uuid default auth.uid(), body text);
+alter table public.notes enable row level security;
+create policy own on public.notes to authenticated using (owner = (select auth.uid()));
+"""
+
+CONFIG = """
+[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+filterwarnings = error
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with one migration, and nothing that names the toolkit."""
+    migrations = tmp_path / "supabase" / "migrations"
+    migrations.mkdir(parents=True)
+    (migrations / "20260101000000_notes.sql").write_text(MIGRATION)
+    (tmp_path / "pytest.ini").write_text(CONFIG)
+    return tmp_path
+
+
+def run(project: Path, *options: str, **files: str) -> str:
+    for name, text in files.items():
+        (project / f"{name}.py").write_text(textwrap.dedent(text))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def example() -> str:
+    """The one in the plugin's docstring, which a reader will paste."""
+    assert testing.__doc__ is not None
+    _, _, rest = testing.__doc__.partition("\n\n")
+    return (
+        textwrap.dedent(rest[: rest.index("\n\n``")])
+        .replace('"conversations"', '"notes"')
+        .replace("title", "body")
+    )
+
+
+def test_the_example_in_the_docstring(project: Path) -> None:
+    out = run(project, test_example=example())
+    assert "1 passed" in out, out
+
+
+def test_each_test_has_a_branch_of_its_own(project: Path) -> None:
+    out = run(
+        project,
+        test_branches="""
+        import httpx, pytest
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_it_is_empty(supabase_branch, number):
+            headers = {"apikey": supabase_branch.service_role_key}
+            url = f"{supabase_branch.url}/rest/v1/notes"
+            assert httpx.get(url, headers=headers).json() == []
+            assert httpx.post(url, headers=headers, json={"body": "x"}).status_code == 201
+        """,
+    )
+    assert "3 passed" in out, out
+
+
+def test_it_works_under_xdist(project: Path) -> None:
+    out = run(
+        project,
+        "-n2",
+        test_many="""
+        import httpx, pytest
+
+        @pytest.mark.parametrize("number", range(6))
+        def test_a_user_sees_own_rows_only(as_user, number):
+            user = as_user()
+            url = f"{user.url}/rest/v1/notes"
+            assert httpx.post(url, headers=user.headers, json={"body": "x"}).status_code == 201
+            assert len(httpx.get(url, headers=user.headers).json()) == 1
+        """,
+    )
+    assert "6 passed" in out, out
+
+
+def test_the_stack_can_be_configured(project: Path) -> None:
+    out = run(
+        project,
+        conftest="""
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def supabase_stack_options(supabase_stack_options):
+            return {**supabase_stack_options, "version": 18, "jwt_secret": "s" * 40}
+        """,
+        test_it="""
+        import psycopg
+
+        def test_it(supabase_stack):
+            assert supabase_stack.jwt_secret == "s" * 40
+            with psycopg.connect(supabase_stack.database_url) as db:
+                assert db.info.server_version // 10000 == 18
+        """,
+    )
+    assert "1 passed" in out, out
+
+
+def test_a_stack_that_cannot_start_fails_in_one_line(project: Path) -> None:
+    (project / "supabase/migrations/20260102000000_wrong.sql").write_text("select 1/0;")
+    out = run(project, "--tb=line", test_it="def test_it(supabase_stack): pass")
+    assert "1 error" in out, out
+    assert "MigrationError: 20260102000000_wrong.sql" in out, out
+
+
+def test_a_run_that_does_not_use_it_pays_nothing(project: Path) -> None:
+    out = run(
+        project,
+        test_it="""
+        import sys
+
+        def test_it():
+            assert "toolkit.testing" in sys.modules
+            heavy = {"uvicorn", "starlette", "psycopg", "supabase", "httpx", "toolkit.stack"}
+            assert not heavy & set(sys.modules)
+        """,
+    )
+    assert "1 passed" in out, out
