@@ -22,8 +22,14 @@ where t.rls and exists (select from publication where pubdelete)
   and (
     (c.base_type in ('text', 'character varying', 'character', 'citext', 'extensions.citext', 'public.citext', 'inet', 'cidr',
                      'macaddr', 'macaddr8')
-     and not (cardinality(k.cols) > 1 and exists (  -- the scope of a composite key
-       select from filter_column f where f.relid = t.relid and f.attnum = c.attnum))
+     and not (cardinality(k.cols) > 1 and (
+       -- the scope of a composite key, the key of a partition, or a column beside a key without meaning
+       exists (select from filter_column f where f.relid = t.relid and f.attnum = c.attnum)
+       or t.is_partition
+       or exists (
+         select from own_column o
+         where o.relid = t.relid and o.attnum = any (k.cols) and o.attnum <> c.attnum
+           and (o.has_default or o.identity <> '' or o.name ~* '^(id|uuid)$'))))
      and c.name !~* '(^|_)(id|uid|uuid|guid|ulid|nanoid|cuid|ksuid|hash|digest)$')
     or c.name ~* '(e?mail|phone|mobile|ssn|social_?security|passport|national|tax_?(id|no|number)|iban|card|licen[cs]e|plate|isbn)'
   )

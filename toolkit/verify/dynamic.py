@@ -14,12 +14,13 @@ from toolkit.verify.catalogue import facts
 from toolkit.verify.channels import ChannelCell, Channels, find_topics
 from toolkit.verify.delivery import Deliveries, Delivery
 from toolkit.verify.ownership import Belonging, find_belonging
+from toolkit.verify.probing import Answer
 from toolkit.verify.seeding import Seeder, relation
 from toolkit.verify.static import settings, snapshot
 from toolkit.verify.tables import Model, read_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from toolkit.verify.config import Config
@@ -37,7 +38,7 @@ class Matrices:
     unmoved: tuple[tuple[str, str], ...]
     """``(table, column)`` of an updated_at that a second UPDATE did not move forward."""
     failed: Mapping[str, str]
-    """Table → why no row could be made."""
+    """Table → why nothing is proven about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,30 @@ def run_matrices(connection: Connection, config: Config, *, schemas: Sequence[st
             tuple(delivered),
             tuple(channels),
             tuple(_unmoved(stage)),
-            _failed(stage),
+            _failed(stage, access),
         )
 
 
-def _failed(stage: Stage) -> dict[str, str]:
-    wanted = {table.name for table in stage.model.published}
-    return {name: why for name, why in stage.seeder.world.failed.items() if name in wanted}
+def _failed(stage: Stage, access: Iterable[Cell]) -> dict[str, str]:
+    """What keeps the matrices from proving anything of a table."""
+    world, failed = stage.seeder.world, {}
+    seen = {c.table for c in access if _reads_own(c)}
+    for table in stage.model.published:
+        if table.name in world.failed:
+            failed[table.name] = f"no row could be made: {world.failed[table.name]}"
+        elif table.rls and table.personal_read and table.name not in stage.belonging.owned:
+            failed[table.name] = "how its rows belong to users is not seen: say it in supabase/verify.toml"
+        elif table.rls and table.personal_read and table.name not in seen:
+            failed[table.name] = (
+                "no user was found who can read a row: say in supabase/verify.toml whose rows they are"
+            )
+    return failed
+
+
+def _reads_own(cell: Cell) -> bool:
+    mine = cell.role == "authenticated" and cell.whose in (Whose.OWN, Whose.SAME_TENANT)
+    # What raises is told as a finding.
+    return mine and cell.command is Command.SELECT and cell.result.answer in (Answer.ALLOW, Answer.RAISES)
 
 
 def _unmoved(stage: Stage) -> Iterator[tuple[str, str]]:

@@ -43,12 +43,13 @@ _OPEN_CHANNELS = frozenset({"MSG001", "MSG002", "MSG003"})
 def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ...]:
     """One verdict a rule. What the static checks ``found`` on a table is not told twice."""
     tables, undecided = matrices.tables, _undecided(matrices)
+    same = "for the same reasons as ACC001" if undecided else ""
     codes = _codes_by_table(found, tables)
     return (
         _verdict(ACC001, _readable(matrices, codes, tables), undecided),
-        _verdict(ACC002, _writable(matrices, codes, tables), undecided),
-        _verdict(ACC003, _raising(matrices, codes), undecided),
-        _verdict(DLV001, _undelivered(matrices, codes), undecided),
+        _verdict(ACC002, _writable(matrices, codes, tables), same),
+        _verdict(ACC003, _raising(matrices, codes), same),
+        _verdict(DLV001, _undelivered(matrices, codes), same),
         _verdict(CHN001, _strange_topics(matrices, codes), ""),
         _verdict(UPD010, _unmoved_findings(matrices, codes), ""),
     )
@@ -79,7 +80,7 @@ def _verdict(rule: Rule, findings: Iterable[Finding], undecided: str) -> CheckRe
 
 
 def _undecided(matrices: Matrices) -> str:
-    parts = [f"no row could be made in {table}: {why}" for table, why in sorted(matrices.failed.items())]
+    parts = [f"{table}: {why}" for table, why in sorted(matrices.failed.items())]
     open_cells: dict[str, set[str]] = defaultdict(set)
     for cell in matrices.access:
         if cell.result.answer is Answer.UNDECIDED:

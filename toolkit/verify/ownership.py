@@ -33,12 +33,14 @@ _FROM = re.compile(
     r'\b(?:from|join)\s+\(*((?:"?\w+"?\.)?"?\w+"?)(?:\s+(?:as\s+)?(?!where|on|join|left|inner)(\w+))?', re.I
 )
 _CLAIM = re.compile(
-    r"auth\.jwt\(\)(?P<path>(?:\s*\)*\s*->>?\s*'\w+'(?:::text)?)+)"
+    r"auth\.jwt\(\)(?:\s+AS\s+\w+)?(?P<path>(?:\s*\)*\s*->>?\s*'\w+'(?:::text)?)+)"
     r"|current_setting\(\s*'request\.jwt\.claims'[^)]*\)\s*\)*(?:::jsonb?)?(?P<path2>(?:\s*\)*\s*->>?\s*'\w+'(?:::text)?)+)",
     re.IGNORECASE,
 )
 _STEP = re.compile(r"->>?\s*'(\w+)'")
-_BEFORE = re.compile(rf"{_COLUMN}{_CAST}\s*=\s*(?:any\s*)?{_OPEN}$", re.IGNORECASE)
+_BEFORE = re.compile(
+    rf"{_COLUMN}{_CAST}\s*(?:=|\bin\b)\s*(?:[\s(]|\b(?:select|array|any)\b|\b[\w.]+(?=\())*$", re.IGNORECASE
+)
 _AFTER = re.compile(rf"{_CAST}(?:\s+as\s+\w+)?\s*{_CAST}\s*(?:=|\?)\s*[\s(]*{_COLUMN}", re.IGNORECASE)
 _USER_NAME = re.compile(
     r"^(user|owner|author|creator|created_by|member|profile|account_holder)(_?(id|uuid|uid))?$|_by$", re.I
