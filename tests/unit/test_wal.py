@@ -84,7 +84,7 @@ def test_deletes_by_key_and_by_whole_row() -> None:
 def test_a_transactional_message_keeps_its_place() -> None:
     message = b"M\1" + struct.pack("!Q", 3) + b"toolkit\0" + struct.pack("!I", 3) + b"ddl"
     changes = decode(begin(), relation(5, "id"), b"I\0\0\0\5N" + row(b"1"), message)
-    assert changes[1] == LogicalMessage("toolkit", b"ddl")
+    assert changes[1] == LogicalMessage("toolkit", b"ddl", 7)
 
 
 def test_truncate_type_and_origin_are_passed_over() -> None:

@@ -10,6 +10,7 @@ would are decided here; collations, patterns and unusual types are left to the d
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -142,6 +143,32 @@ def visible_sql(reader: Reader, table: Table, keys: Sequence[Sequence[str]]) -> 
     source = f"unnest({', '.join(arrays)}) with ordinality k({', '.join(names)}, i)"
     find = f"(select true from {table.qualified} t where {equal} limit 1)"
     return f"{become_sql(reader)};{_positions(source, find)}"
+
+
+def settled_sql(xids: Iterable[int]) -> str:
+    """A question answered with position 0 once all these transactions are visible to a new snapshot.
+
+    The WAL has a commit a moment before other sessions see it, and the stream is that fast: a row asked
+    for too early would look invisible. ``xids`` are 32 bits of the numbers, completed by the nearest epoch.
+    """
+    return (
+        "select case when coalesce(bool_and(pg_visible_in_snapshot((n.next + ((x - n.next % 4294967296 + "
+        "6442450944) % 4294967296) - 2147483648)::text::xid8, n.now)), true) then '1' else '' end "
+        "from (select s.now, pg_snapshot_xmax(s.now)::text::int8 as next from pg_current_snapshot() s(now)) n, "
+        f"unnest('{{{','.join(map(str, set(xids)))}}}'::int8[]) x"
+    )
+
+
+async def ask_settled(
+    connection: AsyncConnection[Any], xids: Iterable[int], questions: Sequence[str]
+) -> list[frozenset[int]]:
+    """:func:`ask`, once the transactions are visible to everybody."""
+    queries = [settled_sql(xids), *questions]
+    while True:
+        settled, *answers = await ask(connection, queries)
+        if settled:
+            return answers
+        await asyncio.sleep(0.0002)
 
 
 def become_sql(reader: Reader) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit import phoenix
 from toolkit.phoenix import Vsn
 from toolkit.stack import catalog, rows, wal
-from toolkit.stack.access import ask, visible_sql
+from toolkit.stack.access import ask, ask_settled, visible_sql
 from toolkit.stack.framing import text_frame
 from toolkit.stack.rows import Layout, Row, Shape
 from toolkit.stack.values import text_of
@@ -122,7 +122,7 @@ class ChangeFeed:
         batch = await self._render(connection, changes)
         groups = dict.fromkeys(group for row in batch for group in self._by_oid.get(row.table.oid, ()))
         matches = await _Filters(batch, groups).decide(connection)
-        seen = await _visible(connection, batch, groups, matches)
+        seen = await _visible(connection, batch, groups, matches, {change.xid for change in changes})
         frames = _Frames(self._shape)
         return {group: frames.of(group, batch, matches, seen) for group in groups}
 
@@ -236,7 +236,11 @@ class _Filters:
 
 
 async def _visible(
-    connection: AsyncConnection[Any], batch: list[Row], groups: Iterable[Group], matches: _Filters
+    connection: AsyncConnection[Any],
+    batch: list[Row],
+    groups: Iterable[Group],
+    matches: _Filters,
+    xids: set[int],
 ) -> dict[Reader, set[int]]:
     """Rows that policies let each reader see, of those that it would get and that have policies."""
     candidates: dict[tuple[Reader, int], list[int]] = {}
@@ -253,8 +257,9 @@ async def _visible(
         visible_sql(reader, batch[indexes[0]].table, rows.keys_of(batch[index] for index in indexes))
         for (reader, _), indexes in unique.items()
     ]
+    answers = await ask_settled(connection, xids, questions) if questions else []
     seen: dict[Reader, set[int]] = {}
-    for ((reader, _), indexes), answer in zip(unique.items(), await ask(connection, questions), strict=True):
+    for ((reader, _), indexes), answer in zip(unique.items(), answers, strict=True):
         seen.setdefault(reader, set()).update(indexes[position] for position in answer)
     return seen
 

@@ -16,6 +16,7 @@ import psycopg
 from toolkit import phoenix
 from toolkit.phoenix import Message
 from toolkit.stack import bindings, messages, publication, subscriptions, wal
+from toolkit.stack.access import ask_settled
 from toolkit.stack.bindings import BindingError
 from toolkit.stack.changes import ChangeFeed, GroupKey
 from toolkit.stack.database import Link
@@ -149,6 +150,7 @@ class Server:
         for item in items:
             if isinstance(item, wal.LogicalMessage):
                 if item.prefix == "toolkit":
+                    await self._until_visible(item.xid)
                     self.feed.forget_catalog()
                     self._catalog_changed.set()
             elif messages.is_message(item) and (sent := messages.read(item)) is not None:
@@ -160,6 +162,10 @@ class Server:
             frames = await self.feed.process(connection, changes)
         for group, parts in frames.items():
             self._deliver(list(group.members), parts)
+
+    async def _until_visible(self, xid: int) -> None:
+        async with self._rls.use() as connection:
+            await ask_settled(connection, [xid], [])
 
     def _deliver(self, channels: list[Channel], frames: list[bytes]) -> None:
         if not frames:

@@ -76,6 +76,8 @@ class RowChange:
     commit_us: int
     """Commit time in microseconds since 1970."""
     new: list[Value] | None
+    xid: int
+    """The transaction, as the 32 bits that the WAL has of its number."""
     old: list[Value] | None = None
     old_is_key: bool = False
 
@@ -86,6 +88,7 @@ class LogicalMessage:
 
     prefix: str
     content: bytes
+    xid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +156,7 @@ class Decoder:
     def _feed(self, payload: bytes) -> RowChange | LogicalMessage | Commit | None:
         kind = payload[:1]
         if kind in (b"I", b"U", b"D"):
-            self._in_transaction()
-            return _row_change(payload, self.relations, self._commit_us)
+            return _row_change(payload, self.relations, self._commit_us, self._in_transaction())
         if kind == b"B":
             _, commit_time, self._xid = _BEGIN.unpack_from(payload, 1)
             self._commit_us = commit_time + POSTGRES_EPOCH_US
@@ -185,7 +187,7 @@ class Decoder:
         prefix, offset = _text(payload, 10)
         (length,) = _U32.unpack_from(payload, offset)
         content = payload[offset + 4 : offset + 4 + length]
-        return LogicalMessage(prefix, content) if transactional else None
+        return LogicalMessage(prefix, content, self._in_transaction()) if transactional else None
 
 
 def _text(payload: bytes, offset: int) -> tuple[str, int]:
@@ -210,20 +212,20 @@ def _relation(payload: bytes) -> Relation:
     return Relation(oid, schema or "pg_catalog", table, identity, tuple(columns))
 
 
-def _row_change(payload: bytes, relations: dict[int, Relation], commit_us: int) -> RowChange:
+def _row_change(payload: bytes, relations: dict[int, Relation], commit_us: int, xid: int) -> RowChange:
     (oid,) = _U32.unpack_from(payload, 1)
     relation = relations.get(oid)
     if relation is None:
         raise ProtocolError(f"pgoutput: a change of relation {oid}, which was never described")
     kind, tag = payload[0], payload[5]
     if kind == 0x49:  # I
-        return RowChange("INSERT", relation, commit_us, _tuple(payload, 6)[0])
+        return RowChange("INSERT", relation, commit_us, _tuple(payload, 6)[0], xid)
     if kind == 0x44:  # D
-        return RowChange("DELETE", relation, commit_us, None, _tuple(payload, 6)[0], tag == 0x4B)
+        return RowChange("DELETE", relation, commit_us, None, xid, _tuple(payload, 6)[0], tag == 0x4B)
     if tag == 0x4E:  # N: no old row
-        return RowChange("UPDATE", relation, commit_us, _tuple(payload, 6)[0])
+        return RowChange("UPDATE", relation, commit_us, _tuple(payload, 6)[0], xid)
     old, offset = _tuple(payload, 6)
-    return RowChange("UPDATE", relation, commit_us, _tuple(payload, offset + 1)[0], old, tag == 0x4B)
+    return RowChange("UPDATE", relation, commit_us, _tuple(payload, offset + 1)[0], xid, old, tag == 0x4B)
 
 
 def _tuple(payload: bytes, offset: int) -> tuple[list[Value], int]:
