@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli.demo import demo
+from toolkit.cli.demo import bench, demo
 from toolkit.cli.schema import init, migrate, verify
 from toolkit.cli.shell import FILE, ToolkitGroup, load_env
 from toolkit.cli.stack import stack
@@ -32,7 +32,7 @@ def cli(ctx: click.Context, env_file: Path) -> None:
     ctx.obj = load_env(env_file)
 
 
-for command in (stack, init, migrate, verify, agent, listen, reconcile, demo):
+for command in (stack, init, migrate, verify, agent, listen, reconcile, demo, bench):
     cli.add_command(command)
 
 

@@ -85,3 +85,19 @@ class Progress:
             click.echo("\r" + " " * len(self._shown) + "\r", err=True, nl=False)
         else:
             say(f"{name}: done")
+
+
+@click.group()
+def bench() -> None:
+    """Measure, side by side in one run; the result is JSON."""
+
+
+@bench.command("stack")
+@click.pass_context
+def bench_stack(ctx: click.Context) -> None:
+    """Start, memory, latency and throughput of the local stack, beside their targets."""
+    from toolkit.bench import run_stack_bench
+
+    report = run_stack_bench(say)
+    emit(report)
+    ctx.exit(0 if all(report["met"].values()) else 1)
