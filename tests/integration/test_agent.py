@@ -215,6 +215,9 @@ async def test_a_cancellation_in_the_database_stops_the_work(
     assert message is not None
     assert (found["status"], message["status"]) == ("cancelled", "cancelled")
     assert tokens.closed
+    this = asyncio.current_task()
+    assert this is not None
+    assert not this.cancelling()
 
 
 async def until_stored(db: Db, task: str) -> None:
