@@ -141,7 +141,7 @@ class Replica:
 
     def holes(self) -> dict[str, int]:
         """Message id → position of the first character that is missing though later ones have come."""
-        return {found.message_id: found.length for found in self._texts.holes()}
+        return self._texts.holes()
 
     def children(self, prefixes: Sequence[str]) -> dict[str, Digest]:
         """As ``digest_scope`` answers: the non-empty children of each prefix, one hex digit longer."""

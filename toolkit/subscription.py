@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from toolkit.errors import ProtocolError, Unauthorized, Unreachable
+from toolkit.errors import InputError, ProtocolError, Unauthorized, Unreachable
 from toolkit.model import Change, ChangeType
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def join_config(scope: Scope, tables: Sequence[TrackedTable], user_id: str | Non
     """The ``config`` of ``phx_join``: every table of the scope, and the watermarks of ``user_id``."""
     bindings = [_binding(table.schema, table.table, table.scope_column, scope.value) for table in tables]
     if user_id is not None:
-        bindings.append(_binding(*WATERMARKS.split("."), "user_id", user_id))
+        bindings.append(_binding("public", "realtime_watermarks", "user_id", user_id))
     return {
         "broadcast": {"ack": False, "self": False},
         "presence": {"key": "", "enabled": False},
@@ -83,7 +83,10 @@ def quoted(value: str) -> str:
 
 
 def refusal(line: str, reason: str) -> ToolkitError:
-    """:class:`Unauthorized` where the reason speaks of token or rights, otherwise :class:`Unreachable`."""
+    """:class:`Unauthorized` where the reason speaks of token or rights, :class:`InputError` where it says that
+    the scope's value is not of its column's type (SQLSTATE 22P02), otherwise :class:`Unreachable`."""
+    if "22P02" in reason:
+        return InputError(line)
     words = ("jwt", "token", "unauthorized", "permission", "signature", "api key")
     kind = Unauthorized if any(word in reason.lower() for word in words) else Unreachable
     return kind(line)

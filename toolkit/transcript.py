@@ -14,8 +14,6 @@ from toolkit.events import TextAppended, TextReset
 from toolkit.model import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from toolkit.events import Event
     from toolkit.model import Row
 
@@ -113,28 +111,43 @@ class Transcripts:
 
     def __init__(self) -> None:
         self._by_message: dict[str, Transcript] = {}
+        self._with_hole: dict[str, Transcript] = {}
 
     def __getitem__(self, message_id: str) -> Transcript:
         """Raises :class:`KeyError` for a message of which nothing has come."""
         return self._by_message[message_id]
 
-    def holes(self) -> Iterator[Transcript]:
-        """The transcripts that wait for a character they have not got."""
-        return (found for found in self._by_message.values() if found.hole is not None)
+    def holes(self) -> dict[str, int]:
+        """Message id → position of the first character that is missing though later ones have come."""
+        return {message_id: found.length for message_id, found in self._with_hole.items()}
 
     def take(self, table: str, row: Row | None) -> list[Event]:
         if row is None:
             return []
         if table == CHUNKS and row.keys() >= _CHUNK_COLUMNS:
-            return self._of(row["message_id"]).chunk(row["attempt"], row["position"], row["body"])
-        if table == MESSAGES and row.keys() >= _MESSAGE_COLUMNS:
-            return self._of(row["id"]).row(row["attempt"], row["status"], row["content"] or "")
-        return []
+            found = self._of(row["message_id"])
+            events = found.chunk(row["attempt"], row["position"], row["body"])
+        elif table == MESSAGES and row.keys() >= _MESSAGE_COLUMNS:
+            found = self._of(row["id"])
+            events = found.row(row["attempt"], row["status"], row["content"] or "")
+        else:
+            return []
+        self._mark(found)
+        return events
+
+    def _mark(self, found: Transcript) -> None:
+        if found.hole is not None:
+            self._with_hole[found.message_id] = found
+        else:
+            self._with_hole.pop(found.message_id, None)
 
     def drop(self, table: str, key: str) -> list[Event]:
         """The row is gone: so is its text."""
         found = self._by_message.pop(str(json.loads(key)[0]), None) if table == MESSAGES else None
-        return [TextReset(found.message_id, found.attempt)] if found is not None and found.length else []
+        if found is None:
+            return []
+        self._with_hole.pop(found.message_id, None)
+        return [TextReset(found.message_id, found.attempt)] if found.length else []
 
     def _of(self, message_id: Any) -> Transcript:
         return self._by_message.setdefault(str(message_id), Transcript(str(message_id)))
@@ -145,5 +158,7 @@ class Transcripts:
     @classmethod
     def load(cls, data: dict[str, Any]) -> Transcripts:
         made = cls()
-        made._by_message = {name: Transcript.load(name, each) for name, each in data.items()}
+        for name, each in data.items():
+            made._by_message[name] = Transcript.load(name, each)
+            made._mark(made._by_message[name])
         return made
