@@ -167,7 +167,7 @@ async def test_a_copy_of_a_migrated_database_has_an_epoch_of_its_own() -> None:
 
 
 @pytest.fixture
-def other_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def other_process(state: Path) -> Iterator[subprocess.Popen[str]]:
     running = subprocess.Popen([sys.executable, "-c", ONE_STACK], stdout=subprocess.PIPE, text=True)
     assert running.stdout is not None
     assert running.stdout.readline() == "ready\n"
@@ -175,6 +175,7 @@ def other_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     running.kill()
     running.wait()
     running.stdout.close()
+    residue.sweep(state)
 
 
 async def test_a_killed_stack_is_cleaned_up_by_the_next_start(
