@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from toolkit.stack.limits import Limits
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from toolkit.stack import LocalStack
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+@pytest.fixture(scope="session")
+def supabase_stack_options(supabase_stack_options: dict[str, Any]) -> dict[str, Any]:
+    """One stack serves all tests, so the genuine 100 changes a second (by the minute) would be used up."""
+    return {**supabase_stack_options, "limits": Limits.generous()}
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ from websockets.asyncio.server import broadcast, serve
 from toolkit.migrate import packaged_migrations
 from toolkit.settings import mint_token
 from toolkit.stack import LocalStack
+from toolkit.stack.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -269,7 +270,7 @@ def keep_stack(pipe: Connection) -> None:
 
 
 async def _keep_stack(pipe: Connection) -> None:
-    async with LocalStack(migrations=packaged_migrations()) as stack:
+    async with LocalStack(migrations=packaged_migrations(), limits=Limits.generous()) as stack:
         pipe.send({**stack.env(), "port": stack.url.rsplit(":", 1)[1]})
         await asyncio.to_thread(pipe.recv)
 

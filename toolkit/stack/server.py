@@ -54,6 +54,7 @@ class Server:
         self._catalog_changed = asyncio.Event()
         self._deaf_until = 0.0
         self._subscribed_before = False
+        self._dropping = False
         streams = (publication.STREAM, publication.STREAM_INSERTS, publication.MESSAGES)
         self.reader = ReplicationReader(database_url, streams)
         self.reset_counters()
@@ -177,8 +178,9 @@ class Server:
 
     def _too_many_events(self) -> bool:
         triggered = self.database_events.sample(time.monotonic())
-        if triggered:
+        if triggered and not self._dropping:  # once a penalty, not once a batch
             log.error("MessagePerSecondRateLimitReached: Too many postgres changes messages per second")
+        self._dropping = triggered
         return triggered
 
     # --- subscriptions ----------------------------------------------------------------------------
