@@ -363,6 +363,19 @@ $$;
 revoke all on function realtime_toolkit.check_prefixes(text[], integer) from public, anon, authenticated, service_role;
 grant execute on function realtime_toolkit.check_prefixes(text[], integer) to authenticated, service_role;
 
+-- Whether a row's key hash begins with a prefix of this length in $2: an equality, so that Postgres looks the
+-- prefix up in a hash table, however many there are.
+create function realtime_toolkit.begins_sql(t realtime_toolkit.followed, length integer) returns text
+language sql immutable set search_path = ''
+as $$
+  select case length when 0 then 'true'
+    else format('left(%s, %s) = any ($2)', realtime_toolkit.key_hash_sql(t), length) end
+$$;
+revoke all on function realtime_toolkit.begins_sql(realtime_toolkit.followed, integer)
+  from public, anon, authenticated, service_role;
+grant execute on function realtime_toolkit.begins_sql(realtime_toolkit.followed, integer)
+  to authenticated, service_role;
+
 create function public.digest_scope(kind text, value text, prefixes text[] default array['']) returns jsonb
 language plpgsql stable
 set search_path = '' set timezone = 'UTC' set datestyle = 'ISO' set intervalstyle = 'postgres'
@@ -374,17 +387,14 @@ declare
   buckets jsonb;
 begin
   perform realtime_toolkit.check_prefixes(prefixes, 31);
-  select string_agg(format('select %s, %s from %s t where %s', realtime_toolkit.key_hash_sql(t),
-    realtime_toolkit.row_hash_sql(t), t.source, t.in_scope_sql), ' union all ') into parts
-  from unnest(tables) t;
-  execute format(
-    'select coalesce(jsonb_agg(jsonb_build_object(''prefix'', b.prefix) '
+  select string_agg(format('select left(%s, %s), %s from %s t where %s and %s', realtime_toolkit.key_hash_sql(t),
+    l.length + 1, realtime_toolkit.row_hash_sql(t), t.source, t.in_scope_sql,
+    realtime_toolkit.begins_sql(t, l.length)), ' union all ') into parts
+  from unnest(tables) t, (select distinct length(p) as length from unnest(prefixes) p) l;
+  execute format('select coalesce(jsonb_agg(jsonb_build_object(''prefix'', b.prefix) '
     '|| realtime_toolkit.digest(b.count, b.total) order by b.prefix collate "C"), ''[]'') '
-    'from (select left(r.key_hash, l.length + 1) as prefix, count(*), sum(r.row_hash) as total '
-    '  from (%s) as r (key_hash, row_hash) '
-    '  cross join (select distinct length(p) from unnest($2) p) as l '
-    '  where left(r.key_hash, l.length) = any ($2) '
-    '  group by 1) as b', parts)
+    'from (select r.prefix, count(*), sum(r.row_hash) as total from (%s) as r (prefix, row_hash) group by 1) as b',
+    coalesce(parts, 'select null, 0 where false'))
   into buckets using value, prefixes;
   return jsonb_build_object('epoch', realtime_toolkit.epoch(),
     'cursor', pg_snapshot_xmin(pg_current_snapshot())::text, 'buckets', buckets);
@@ -405,10 +415,13 @@ declare
   found_rows jsonb;
 begin
   perform realtime_toolkit.check_prefixes(prefixes, 32);
-  select string_agg(format('select %s, t.changed_in from %s t where %s and exists ('
-    'select from unnest($2) p where left(%s, length(p)) = p)', realtime_toolkit.item_sql(t, not keys_only),
-    t.source, t.in_scope_sql, realtime_toolkit.key_hash_sql(t)), ' union all ') into parts
-  from unnest(tables) t;
+  select string_agg(format('select %s, t.changed_in from %s t where %s and (%s)', realtime_toolkit.item_sql(t,
+    not keys_only), t.source, t.in_scope_sql, b.begins), ' union all ') into parts
+  from unnest(tables) t
+  cross join lateral (
+    select coalesce(string_agg(realtime_toolkit.begins_sql(t, l.length), ' or '), 'false') as begins
+    from (select distinct length(p) as length from unnest(prefixes) p) l
+  ) b;
   execute format('select coalesce(jsonb_agg(r.item order by r.changed_in, r.item ->> ''table'' collate "C", '
     'r.item ->> ''key'' collate "C"), ''[]'') from (%s) as r (item, changed_in)', parts)
   into found_rows using value, prefixes;

@@ -109,3 +109,44 @@ def another_database(stack: LocalStack) -> Iterator[str]:
     """A second one."""
     with _database(stack) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def baseline_template(stack: LocalStack) -> Iterator[str]:
+    """The name of a database with what a Supabase project has before its first migration."""
+    name = f"baseline_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("create database {} owner postgres template template0").format(sql.Identifier(name))
+        )
+        try:
+            with psycopg.connect(make_conninfo(stack.admin_url, dbname=name), autocommit=True) as there:
+                for script in BASELINE:
+                    there.execute(script.read_bytes())
+            yield name
+        finally:
+            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def project(stack: LocalStack, baseline_template: str) -> Iterator[Callable[..., str]]:
+    """``project(*scripts)`` is the address of a new project's database after these scripts, as ``postgres``."""
+    made: list[sql.Identifier] = []
+    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
+
+        def make(*scripts: Path | str) -> str:
+            name = f"project_{uuid.uuid4().hex[:8]}"
+            create = sql.SQL("create database {} owner postgres template {}")
+            admin.execute(create.format(sql.Identifier(name), sql.Identifier(baseline_template)))
+            made.append(sql.Identifier(name))
+            url = make_conninfo(stack.database_url, dbname=name)
+            with psycopg.connect(url, autocommit=True) as there:
+                for script in scripts:
+                    there.execute(script.encode() if isinstance(script, str) else script.read_bytes())
+            return url
+
+        try:
+            yield make
+        finally:
+            for database in made:
+                admin.execute(sql.SQL("drop database {} with (force)").format(database))

@@ -45,6 +45,7 @@ async def message(db: Connection, conversation: str, task: str) -> str:
 async def other(stack: LocalStack) -> AsyncIterator[Connection]:
     """A second session."""
     async with connect(stack.database_url) as connection:
+        await connection.execute("set lock_timeout = '10s'")
         yield connection
 
 
