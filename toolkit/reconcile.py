@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from toolkit.errors import InputError, ToolkitError
+from toolkit.errors import InputError, StoreUnavailable, ToolkitError, Unreachable
 from toolkit.model import RowRef, Verdict, VerdictKind
 from toolkit.recovery import AskDigest, differing
 
@@ -102,7 +102,8 @@ async def watch(
         until = clock() + seconds
         while (left := until - clock()) > 0:
             await asyncio.sleep(min(every, left))
-            await exam.pass_mark()
+            with contextlib.suppress(StoreUnavailable, Unreachable):  # only a canary
+                await exam.pass_mark()
         after = await exam.run()
     finally:
         listener.replica.close(ledger)
@@ -267,13 +268,12 @@ class Examination:
 
     def _differs(self, suspect: Suspect, journal: Journal) -> bool:
         """Whether the stream, which has passed the moment of the truth, does not explain the difference."""
-        held, trace, truth = (
-            self._listener.replica.held(suspect.ref),
-            journal.traces.get(suspect.ref),
-            suspect.truth,
-        )
-        if truth is None or held is None:
-            return (truth is not held) and trace is None
+        held, truth = self._listener.replica.held(suspect.ref), suspect.truth
+        trace = journal.traces.get(suspect.ref)
+        if truth is None:
+            return held is not None and trace is None
+        if held is None:
+            return trace is None or not trace.deleted
         state = truth.version, truth.changed_in
         if held.state == state:
             return False
@@ -281,8 +281,8 @@ class Examination:
 
     # --- verdicts -------------------------------------------------------------------------------------
 
-    def _verdict(self, kind: VerdictKind, lag: float, **differences: tuple[RowRef, ...]) -> Verdict:
-        return Verdict(kind, self._listener.scope, len(self._listener.replica), lag_ms=lag, **differences)
+    def _verdict(self, kind: VerdictKind, lag: float) -> Verdict:
+        return Verdict(kind, self._listener.scope, len(self._listener.replica), lag_ms=lag)
 
     def _in_sync(self, lag: float) -> Finding:
         return Finding(self._verdict(VerdictKind.IN_SYNC, lag))
@@ -304,5 +304,5 @@ class Examination:
             else:
                 stale.append(suspect.ref)
                 lost += max(truth.version - mine.version, 1)
-        refs = {"missing": tuple(missing), "stale": tuple(stale), "extra": tuple(extra)}
-        return Finding(self._verdict(VerdictKind.DIVERGED, lag, **refs), lost)
+        verdict = self._verdict(VerdictKind.DIVERGED, lag)
+        return Finding(replace(verdict, missing=tuple(missing), stale=tuple(stale), extra=tuple(extra)), lost)

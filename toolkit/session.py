@@ -166,9 +166,8 @@ class Session:
             return ConfigError(f"not an address of a Supabase project: {self.where}")
         if not isinstance(error, InvalidStatus):
             detail = str(error) or type(error).__name__
-            kind = (
-                "answers, but not as Realtime" if isinstance(error, InvalidHandshake) else "cannot be reached"
-            )
+            not_http = isinstance(error, InvalidHandshake) and not isinstance(error.__cause__, EOFError)
+            kind = "answers, but not as Realtime" if not_http else "cannot be reached"
             return Unreachable(f"{self.where} {kind}: {detail}")
         status, body = error.response.status_code, bytes(error.response.body or b"").decode(errors="replace")
         line = f"{self.where} refuses the connection: HTTP {status} {body[:200]}".rstrip()
