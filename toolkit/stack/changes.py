@@ -76,6 +76,9 @@ class ChangeFeed:
 
     def subscribe(self, channel: Channel, key: GroupKey, bound: Iterable[Bound]) -> None:
         """Put the channel into the group of its like, instead of the one it was in."""
+        group = self._groups.get(key)
+        if group is not None and channel in group.members:
+            return
         self.unsubscribe(channel)
         group = self._groups.get(key)
         if group is None:
@@ -116,15 +119,16 @@ class ChangeFeed:
 
     async def process(
         self, connection: AsyncConnection[Any], changes: list[wal.RowChange]
-    ) -> dict[Group, list[bytes]]:
-        """Frames for each group, in order. Raises :class:`psycopg.Error` where a policy raises."""
+    ) -> list[tuple[list[Channel], list[bytes]]]:
+        """Frames in order, and to whom, as it was when the batch came. Raises :class:`psycopg.Error` where
+        a policy raises."""
         await self._read_catalog(connection, {change.relation.oid for change in changes})
         batch = await self._render(connection, changes)
-        groups = dict.fromkeys(group for row in batch for group in self._by_oid.get(row.table.oid, ()))
+        groups = {group: list(group.members) for oid in _oids(batch) for group in self._by_oid.get(oid, ())}
         matches = await _Filters(batch, groups).decide(connection)
         seen = await _visible(connection, batch, groups, matches, {change.xid for change in changes})
         frames = _Frames(self._shape)
-        return {group: frames.of(group, batch, matches, seen) for group in groups}
+        return [(members, frames.of(group, batch, matches, seen)) for group, members in groups.items()]
 
     async def _read_catalog(self, connection: AsyncConnection[Any], oids: set[int]) -> None:
         now = time.monotonic()
@@ -168,6 +172,10 @@ class ChangeFeed:
         if shape is None:
             shape = self._shapes[table.oid, visible] = Shape(table, visible)
         return shape
+
+
+def _oids(batch: list[Row]) -> list[int]:
+    return list(dict.fromkeys(row.table.oid for row in batch))
 
 
 def error_of(row: Row, role: str) -> str | None:

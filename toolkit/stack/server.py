@@ -161,8 +161,8 @@ class Server:
             return
         async with self._rls.use() as connection:
             frames = await self.feed.process(connection, changes)
-        for group, parts in frames.items():
-            self._deliver(list(group.members), parts)
+        for channels, parts in frames:
+            self._deliver([channel for channel in channels if not channel.closed], parts)
 
     async def _until_visible(self, xid: int) -> None:
         async with self._rls.use() as connection:
