@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toolkit.cli.schema import migrations_here
-from toolkit.cli.shell import emit, json_flag, option, run, say
+from toolkit.cli.shell import emit, json_flag, option, quiet, run, say
 from toolkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def demo(ctx: click.Context, file: BinaryIO | None, seed: int, as_json: bool) ->
     from toolkit.demo import ANSWER, as_json_object, as_table, run_demo
     from toolkit.stack import LocalStack
 
+    quiet()
     text = ANSWER if file is None else whole_text(file)
     progress = Progress()
 

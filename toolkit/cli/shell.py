@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -57,6 +58,11 @@ def emit(value: Any) -> None:
     """A result as one line of JSON on stdout, flushed: whoever reads it may be waiting."""
     click.echo(json.dumps(value, default=str, ensure_ascii=False))
     sys.stdout.flush()
+
+
+def quiet() -> None:
+    """For commands whose own output already tells what the log would."""
+    logging.getLogger("toolkit").setLevel(logging.CRITICAL)
 
 
 def load_env(env_file: Path) -> dict[str, str]:

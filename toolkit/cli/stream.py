@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.cli.shell import FILE, as_scope, emit, json_flag, option, run, say, settings, user_option
+from toolkit.cli.shell import FILE, as_scope, emit, json_flag, option, quiet, run, say, settings, user_option
 from toolkit.errors import ConfigError, InputError, NotFound
 from toolkit.model import RowRef, Scope
 
@@ -221,6 +221,7 @@ def listen(
     as_json: bool,
 ) -> None:
     """Follow SCOPE (kind:value, or a conversation's UUID) and print what happens, a line each."""
+    quiet()
     config = settings(ctx)
     printed = print_json if as_json else print_plain
 
@@ -328,6 +329,7 @@ def reconcile(
     """
     if sum((once, seconds is not None, every is not None)) > 1:
         raise click.UsageError("--once, --for and --every exclude each other")
+    quiet()
     config = settings(ctx)
     verdicts: list[Verdict] = []
 
