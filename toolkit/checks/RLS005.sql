@@ -4,7 +4,8 @@
 -- nothing, so the policy is silently false and nobody receives anything.
 with looked_into as (
   select distinct p.policy, p.relid, p.name, p.fqn, p.cmd, p.roles, d.refobjid as other, c.oid::regclass::text as other_name,
-    c.relrowsecurity as other_rls, c.relnamespace as other_schema
+    c.relrowsecurity as other_rls, c.relnamespace as other_schema,
+    c.relnamespace in (select oid from own_schema) as ours
   from policy p
   join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.policy and d.refclassid = 'pg_class'::regclass
   join pg_class c on c.oid = d.refobjid
@@ -41,10 +42,14 @@ select
         string_agg(role_name, ', ' order by role_name) filter (where raises))
       else format('where no policy lets %s read: the policy is silently false.', string_agg(role_name, ', ' order by role_name))
     end) as detail,
-  case when bool_or(raises)
-    then format('grant select on %s to %s;', other_name, string_agg(quote_ident(role_name), ', ' order by role_name) filter (where raises))
-    else format('create policy %I on %s for select to %s using (/* the rows the user may know of */);',
-      split_part(other_name, '.', -1) || '_select', other_name, string_agg(quote_ident(role_name), ', ' order by role_name))
+  case
+    when not bool_or(ours)
+      then format('-- ask %s in a function of your own: create function … returns boolean language sql stable security definer '
+        'set search_path = '''' as …;', other_name)
+    else concat_ws(' ',
+      format('grant select on %s to %s;', other_name, string_agg(quote_ident(role_name), ', ' order by role_name) filter (where raises)),
+      case when bool_and(blind) then format('create policy %I on %s for select to %s using (/* the rows the user may know of */);',
+        split_part(other_name, '.', -1) || '_select', other_name, string_agg(quote_ident(role_name), ', ' order by role_name)) end)
   end as fix,
   fqn || ' ' || name || ' ' || other_name as fingerprint
 from asked

@@ -12,14 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.errors import ConfigError
 from toolkit.migrate.session import connect, is_local, translated
 from toolkit.verify.baseline import read_baseline, without_known, write_baseline
 from toolkit.verify.catalogue import chosen, static_checks
 from toolkit.verify.config import Config, Ownership, load_config
-from toolkit.verify.dynamic import Matrices, cannot_act, run_matrices
+from toolkit.verify.dynamic import Matrices, cannot_act, run_matrices, table_names
 from toolkit.verify.formats import FORMATS, as_dict, render
 from toolkit.verify.judging import DYNAMIC, judge
+from toolkit.verify.leaks import LEK001, hunt
+from toolkit.verify.lint import LINT, lint
+from toolkit.verify.lint import installed as lint_installed
 from toolkit.verify.model import CheckResult, Finding, Level, Outcome, Report, Rule
+from toolkit.verify.pgtap import pgtap_script
 from toolkit.verify.snapshot import SNP001, compare, read_snapshot, snapshot_text, write_snapshot
 from toolkit.verify.sources import Sources
 from toolkit.verify.static import run_static, server_version
@@ -40,6 +45,7 @@ __all__ = [
     "Rule",
     "as_dict",
     "load_config",
+    "pgtap",
     "read_baseline",
     "render",
     "rules",
@@ -53,7 +59,7 @@ __all__ = [
 
 def rules() -> tuple[Rule, ...]:
     """Every rule there is: what ``checks`` may name by code, beginning of a code, or group."""
-    return (*(check.rule for check in static_checks()), *DYNAMIC, SNP001)
+    return (*(check.rule for check in static_checks()), *DYNAMIC, SNP001, LEK001, LINT)
 
 
 def verify(
@@ -95,6 +101,12 @@ def verify(
                 judge(matrices, found) if matrices else tuple(_skipped(rule, refused) for rule in DYNAMIC)
             )
             results += _compared(matrices, snapshot, refused)
+            if LEK001.code in codes and checks:  # long, and what it finds may be meant: only when asked for
+                results += (
+                    _skipped(LEK001, refused) if refused else hunt(connection, config, schemas=schemas),
+                )
+        if LINT.code in codes and (checks or lint_installed()):
+            results += (lint(dsn, table_names(connection, schemas), schemas=schemas),)
     shown = tuple(result for result in results if result.rule.code in codes)
     report = Report(version, shown, time.monotonic() - started, matrices)
     if migrations is not None and migrations.is_dir():
@@ -102,7 +114,18 @@ def verify(
     return without_known(report, baseline)
 
 
-_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, SNP001))
+_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, SNP001, LEK001))
+
+
+def pgtap(
+    dsn: str, *, schemas: Sequence[str] = (), config: Config | None = None, allow_writes: bool = False
+) -> str:
+    """The access matrix as a pgTAP test file. Raises as :func:`verify` does, and ConfigError where it may not write."""
+    with closing(connect(dsn)) as connection, translated(dsn):
+        refused = _refusal(dsn, allow_writes) or cannot_act(connection)
+        if refused:
+            raise ConfigError(refused)
+        return pgtap_script(connection, config or Config(), schemas=schemas)
 
 
 def _refusal(dsn: str, allow_writes: bool) -> str:

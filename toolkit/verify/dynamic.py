@@ -84,6 +84,13 @@ def cannot_act(connection: Connection) -> str:
     return "the server is a read-only standby" if row and row[0] else ""
 
 
+def table_names(connection: Connection, schemas: Sequence[str] = ()) -> frozenset[str]:
+    """All tables of the user's own."""
+    with snapshot(connection):
+        settings(connection, schemas)
+        return frozenset(read_model(connection, facts()).tables)
+
+
 def run_matrices(connection: Connection, config: Config, *, schemas: Sequence[str] = ()) -> Matrices:
     """Access, delivery and private channels of all published tables."""
     with staged(connection, config, schemas=schemas) as stage:

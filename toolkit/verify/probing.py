@@ -49,6 +49,10 @@ class Actor:
     role: str
     claims: Mapping[str, Any]
 
+    @property
+    def text(self) -> str:
+        return json.dumps(self.claims)
+
 
 def actor(role: str, who: Who, world: World, belonging: Belonging, config: Config) -> Actor:
     """``role`` as that person: only ``authenticated`` has an identity."""
@@ -121,7 +125,7 @@ def attempt(
 
 def become(connection: Connection, person: Actor, *, topic: str | None = None) -> None:
     """What PostgREST and Realtime set before they act for a token; Realtime's authorization also the topic."""
-    settings = {"role": person.role, "request.jwt.claims": json.dumps(person.claims)}
+    settings = {"role": person.role, "request.jwt.claims": person.text}
     if topic is not None:
         settings |= {"realtime.topic": topic, "request.headers": "{}"}
     for name, value in settings.items():

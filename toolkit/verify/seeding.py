@@ -56,8 +56,8 @@ class World:
     given: dict[tuple[str, Who], Row] = field(default_factory=dict)
     """What had to be given to make that row; the rest are defaults."""
     failed: dict[str, str] = field(default_factory=dict)
-    statements: list[str] = field(default_factory=list)
-    """The same seeding as SQL, for exports."""
+    script: list[str] = field(default_factory=list)
+    """The same rows as INSERT statements with every value spelled out, for exports."""
 
 
 class Seeder:
@@ -164,8 +164,9 @@ class Seeder:
         if row is None:
             return
         try:
-            self.world.rows[table.name, who] = self.insert(table, row)
+            self.world.rows[table.name, who] = made = self.insert(table, row)
             self.world.given[table.name, who] = row
+            self.world.script.append(spelled_out(table, made).as_string(self._connection))
         except psycopg.Error as error:
             self.world.failed[table.name] = _why(error)
 
@@ -212,7 +213,6 @@ class Seeder:
         )
         with self._connection.transaction():
             made = self._connection.execute(statement + sql.SQL(" returning ") + returning).fetchone()
-        self.world.statements.append(statement.as_string(self._connection))
         if made is None:  # a trigger swallowed it
             raise psycopg.errors.TriggeredActionException("a trigger keeps the row out")
         return dict(zip((c.name for c in table.columns), made, strict=True))
@@ -275,7 +275,7 @@ class Seeder:
         except psycopg.Error as error:
             self.world.failed.setdefault(USERS, _why(error))
         else:
-            self.world.statements.append(statement.as_string(self._connection))
+            self.world.script.append(statement.as_string(self._connection))
 
     def _partition_value(self, table: Table, column: Column) -> str | None:
         """Inside the bounds of a range, the first value of a list; of a hash whatever comes next."""
@@ -285,6 +285,10 @@ class Seeder:
         if " IN (" in (table.partition_bound or ""):
             return bounds[0]
         return values.above(bounds[0], column, self._next()) or bounds[0]
+
+    def fresh(self, column: Column) -> str | None:
+        """A value that no seeded row has."""
+        return values.plain(column, self._next())
 
     def _next(self) -> int:
         self._number += 1
@@ -315,6 +319,16 @@ def insert_statement(table: Table, row: Row) -> sql.Composed:
         relation(table),
         sql.SQL(", ").join(map(sql.Identifier, row)),
         sql.SQL(", ").join(literal(table, name, value) for name, value in row.items()),
+    )
+
+
+def spelled_out(table: Table, row: Row) -> sql.Composed:
+    """An INSERT that makes this very row, keys and defaults included; nothing happens where it is there."""
+    kept = {c.name: row[c.name] for c in table.columns if c.identity or not c.generated}
+    return sql.SQL("insert into {} ({}) overriding system value values ({}) on conflict do nothing").format(
+        relation(table),
+        sql.SQL(", ").join(map(sql.Identifier, kept)),
+        sql.SQL(", ").join(literal(table, name, value) for name, value in kept.items()),
     )
 
 

@@ -32,6 +32,8 @@ class Column:
     default: str | None
     generated: bool
     """By an expression, or ``generated always as identity``: a client cannot write it."""
+    identity: bool
+    """``generated … as identity``."""
 
     @property
     def required(self) -> bool:

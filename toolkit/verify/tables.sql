@@ -27,7 +27,7 @@ select json_build_object(
           'default', case when c.identity = 'd' then 'identity'
             when c.has_default and c.generated = '' then
               (select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d where d.adrelid = c.relid and d.adnum = c.attnum) end,
-          'generated', c.generated <> '' or c.identity = 'a'
+          'generated', c.generated <> '' or c.identity = 'a', 'identity', c.identity <> ''
         ) order by c.attnum)
         from own_column c join pg_type y on y.oid = c.base_type::regtype where c.relid = t.relid),
       'key', (
