@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from supabase import AsyncClient
 
     from toolkit.stack import LocalStack
+    from toolkit.verify import Report
 
 T = TypeVar("T")
 
@@ -44,11 +45,58 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="Postgres of the fixture supabase_stack: embedded (default), container, or a postgresql:// address",
     )
+    parser.getgroup("supabase").addoption(
+        "--supabase-verify",
+        action="store_true",
+        help="collect what `realtime-toolkit verify` checks as tests: one a table and check",
+    )
+    parser.getgroup("supabase").addoption(
+        "--supabase-verify-url",
+        metavar="URL",
+        help="the database to verify (default: the migrations on a stack of its own)",
+    )
     parser.addini(
         "supabase_migrations",
         "folder of migrations that the fixture supabase_stack applies (default: supabase/migrations)",
         default="supabase/migrations",
     )
+
+
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if config.getoption("--supabase-verify"):
+        from toolkit.verify.items import verify_items
+
+        items.extend(verify_items(session, _verified(config)))
+
+
+def _verified(config: pytest.Config) -> Report:
+    """The report that the items show; which tables there are is known only once a database is there."""
+    from toolkit import verify
+
+    folder = config.rootpath
+    options: dict[str, Any] = {
+        "config": verify.load_config(folder / "supabase" / "verify.toml"),
+        "migrations": migrations_folder(config),
+        "snapshot": folder / "supabase" / "access.snapshot",
+    }
+    url = config.getoption("--supabase-verify-url")
+    if url is not None:
+        return verify.verify(url, **options)
+    thread = StackThread(migrations=options["migrations"])
+    stack = thread.start()
+    try:
+        return verify.verify(stack.database_url, **options)
+    finally:
+        thread.stop()
+
+
+def migrations_folder(config: pytest.Config) -> Path | None:
+    """The folder that the ini option ``supabase_migrations`` names, if it is there."""
+    named = Path(str(config.getini("supabase_migrations")))
+    folder = named if named.is_absolute() else config.rootpath / named
+    return folder if folder.is_dir() else None
 
 
 class StackThread:
@@ -150,11 +198,9 @@ class TestUser:
 @pytest.fixture(scope="session")
 def supabase_stack_options(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Arguments of :class:`~toolkit.stack.LocalStack`; override this fixture to change them."""
-    named = Path(str(request.config.getini("supabase_migrations")))
-    migrations = named if named.is_absolute() else request.config.rootpath / named
     return {
         "postgres": request.config.getoption("--supabase-postgres"),
-        "migrations": migrations if migrations.is_dir() else None,
+        "migrations": migrations_folder(request.config),
     }
 
 

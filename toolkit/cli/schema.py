@@ -262,6 +262,12 @@ def baseline(
     type=DIRECTORY,
     help="Migrations, to name file and line; default: supabase/migrations.",
 )
+@option("--allow-writes", is_flag=True,
+        help="Run the dynamic checks on a database elsewhere, too; all they write is rolled back.")  # fmt: skip
+@option("--snapshot", type=FILE, default=Path("supabase/access.snapshot"), show_default=True,
+        help="Who may read, write and receive what, to be compared with where it is there.")  # fmt: skip
+@option("--update-snapshot", is_flag=True, help="Write today's access to the snapshot.")
+@option("--pgtap", type=FILE, help="Write the access matrix as a pgTAP test, and do nothing else.")
 @click.pass_context
 def verify(
     ctx: click.Context,
@@ -276,6 +282,10 @@ def verify(
     baseline: Path | None,
     update_baseline: bool,
     directory: Path | None,
+    allow_writes: bool,
+    snapshot: Path,
+    update_snapshot: bool,
+    pgtap: Path | None,
 ) -> None:
     """Judge the database as Realtime will treat it: who can read, write and receive what.
 
@@ -287,6 +297,10 @@ def verify(
         raise click.UsageError("--update-baseline goes with --baseline FILE")
     dsn = settings(ctx, db_url=db_url).require("database_url")
     config = verify.load_config(Path("supabase/verify.toml"))
+    if pgtap is not None:
+        script = verify.pgtap(dsn, schemas=schemas, config=config, allow_writes=allow_writes)
+        pgtap.write_text(script, encoding="utf-8")
+        return
     known = verify.read_baseline(baseline) if baseline is not None and not update_baseline else frozenset()
     report = verify.verify(
         dsn,
@@ -295,7 +309,11 @@ def verify(
         config=config,
         migrations=migrations_here(directory),
         baseline=known,
+        allow_writes=allow_writes,
+        snapshot=None if update_snapshot else snapshot,
     )
+    if update_snapshot:
+        verify.write_snapshot(snapshot, report)
     if update_baseline and baseline is not None:
         say(f"{baseline}: {verify.write_baseline(baseline, report)} findings")
         report = verify.without_known(report, verify.read_baseline(baseline))

@@ -31,13 +31,14 @@ def render(report: Report, form: str = "text", *, strict: bool = False) -> str:
 
 
 def _text(report: Report, strict: bool) -> str:
-    blocks = [_text_finding(finding) for finding in report.findings]
+    blocks = [render_finding(finding) for finding in report.findings]
     for outcome in (Outcome.UNDECIDED, Outcome.SKIPPED):
         blocks += [f"{outcome} {c.rule.code} {c.rule.title}: {c.reason}" for c in report.of(outcome)]
     return "\n".join([*blocks, _summary(report, strict)])
 
 
-def _text_finding(finding: Finding) -> str:
+def render_finding(finding: Finding) -> str:
+    """One finding for people, in three lines."""
     where = f" ({finding.file}:{finding.line})" if finding.file else ""
     return (
         f"{finding.code} {finding.level} {finding.object}{where}\n  {finding.detail}\n  mend: {finding.fix}\n"
@@ -99,7 +100,7 @@ def _junit(report: Report, strict: bool) -> str:
             failure = ElementTree.SubElement(
                 case, "failure", message=check.reason or f"{len(check.findings)} findings"
             )
-            failure.text = "\n".join(map(_text_finding, check.findings))
+            failure.text = "\n".join(map(render_finding, check.findings))
         elif check.outcome is not Outcome.PASS:
             skipped += 1
             ElementTree.SubElement(case, "skipped", message=f"{check.outcome}: {check.reason}")

@@ -11,7 +11,7 @@ from toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
 from toolkit.verify.probing import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from toolkit.verify.access import Cell
     from toolkit.verify.dynamic import Matrices
@@ -59,17 +59,15 @@ def _codes_by_table(found: Iterable[Finding], tables: Mapping[str, Table]) -> di
     """Codes by the table a finding is about; ``""`` for those about none of them."""
     codes: dict[str, set[str]] = defaultdict(set)
     for finding in found:
-        name = finding.object.rsplit(" on ", 1)[-1]
-        table = next(
-            (
-                t
-                for t in (name, name.rpartition(".")[0], "realtime.messages")
-                if t in tables or t == name == "realtime.messages"
-            ),
-            "",
-        )
-        codes[table].add(finding.code)
+        codes[table_of(finding.object, tables)].add(finding.code)
     return {name: frozenset(those) for name, those in codes.items()}
+
+
+def table_of(name: str, tables: Collection[str]) -> str:
+    """The table in a finding's object (``policy "p" on public.t``, ``public.t.column``); ``""`` without one."""
+    place = name.rsplit(" on ", 1)[-1]
+    known = (*tables, "realtime.messages")
+    return next((table for table in (place, place.rpartition(".")[0]) if table in known), "")
 
 
 def _verdict(rule: Rule, findings: Iterable[Finding], undecided: str) -> CheckResult:

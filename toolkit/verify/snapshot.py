@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from toolkit.verify.dynamic import Matrices
+    from toolkit.verify.model import Report
     from toolkit.verify.probing import Result
 
 _ORDER = tuple(Whose)
@@ -70,10 +71,13 @@ def read_snapshot(path: Path) -> str | None:
         raise ConfigError(f"cannot read the snapshot {path}: {error}") from None
 
 
-def write_snapshot(path: Path, matrices: Matrices) -> None:
-    """Raises :class:`ConfigError` where the file cannot be written."""
+def write_snapshot(path: Path, report: Report) -> None:
+    """Raises :class:`ConfigError` where there are no matrices, or the file cannot be written."""
+    if report.matrices is None:
+        raise ConfigError("the matrices were not run, so there is nothing to write (see --allow-writes)")
     try:
-        path.write_text(snapshot_text(matrices), encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(snapshot_text(report.matrices), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write the snapshot {path}: {error}") from None
 

@@ -57,7 +57,9 @@ class Sources:
         return cls(tuple(_touches(directory, relative_to)))
 
     def locate(self, finding: Finding) -> Finding:
-        """The finding with the place where its object was last touched, or as it was."""
+        """The finding with the place where its object was last touched; as it was if it has a place."""
+        if finding.file is not None:
+            return finding
         for names in _candidates(finding.object):
             for touch in reversed(self._touches):
                 if names <= touch.names or (
