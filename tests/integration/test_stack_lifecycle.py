@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -157,6 +158,16 @@ async def test_pending_migrations_are_applied_to_a_persistent_stack(tmp_path: Pa
             db.execute("select from one, two")
 
 
+async def test_a_persistent_stack_of_an_earlier_version_gets_the_new_baseline(tmp_path: Path) -> None:
+    async with LocalStack(data_dir=tmp_path / "data") as stack:
+        with psycopg.connect(stack.admin_url) as db:
+            db.execute("drop function auth.email()")
+    (tmp_path / "data" / "baseline").write_text("of an earlier version")
+    async with LocalStack(data_dir=tmp_path / "data") as stack:
+        with psycopg.connect(stack.database_url) as db:
+            assert db.execute("select auth.email()").fetchone() == (None,)
+
+
 async def test_a_copy_of_a_migrated_database_has_an_epoch_of_its_own() -> None:
     epochs = set()
     for _ in range(2):
@@ -285,7 +296,7 @@ async def test_the_end_of_postgres_is_reported_in_one_line(state: Path) -> None:
     async with LocalStack() as stack:
         (server,) = (one for one in processes(recorded(state)) if name_of(one) == "postgres")
         server.kill(signal.SIGQUIT)
-        with pytest.raises(StackError, match="Postgres ended") as raised:
+        with pytest.raises(StackError, match=r"Postgres in .* ended") as raised:
             await asyncio.wait_for(stack.wait_failed(), PATIENCE)
         assert "\n" not in str(raised.value)
 
@@ -325,27 +336,51 @@ def test_it_runs_on_uvloop() -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 48 MB."""
+    """A file system of 80 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", folder], check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", folder], check=False)
     if mounted.returncode != 0:
         pytest.skip("mounting a small file system needs root")
     yield folder
     subprocess.run(["umount", folder], check=True)
 
 
-async def test_a_full_disk_while_running(small_disk: Path) -> None:
+def fill(folder: Path) -> None:
+    """Until nothing more fits."""
+    with (folder / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+
+
+async def test_a_disk_that_is_full_refuses_rows(small_disk: Path) -> None:
     async with LocalStack(data_dir=small_disk / "data") as stack:
         with psycopg.connect(stack.database_url, autocommit=True) as db:
             db.execute("create table big (content text)")
-            fill = "insert into big select repeat(md5(i::text), 60) from generate_series(1, 50000) i"
-            with pytest.raises(psycopg.OperationalError, match=r"No space left on device|closed"):
-                db.execute(fill)
+            fill(small_disk)
+            with pytest.raises(psycopg.errors.DiskFull, match="No space left on device"):
+                db.execute("insert into big select repeat(md5(i::text), 60) from generate_series(1, 50000) i")
+
+
+async def test_a_disk_without_room_for_the_log_ends_the_stack_in_one_line(small_disk: Path) -> None:
+    async with LocalStack(data_dir=small_disk / "data") as stack:
+        with psycopg.connect(stack.database_url, autocommit=True) as db:
+            fill(small_disk)
+            with pytest.raises(psycopg.OperationalError):
+                await asyncio.to_thread(write_log, db)
+        with pytest.raises(
+            StackError, match=r"Postgres in .*/small/data/postgres ended: .*No space left on device"
+        ):
+            await asyncio.wait_for(stack.wait_failed(), PATIENCE)
+
+
+def write_log(db: psycopg.Connection[Any]) -> None:
+    for _ in range(1000):
+        db.execute("select pg_logical_emit_message(false, 'fill', repeat('x', 100000)), pg_switch_wal()")
 
 
 async def test_a_disk_too_small_to_start_on(small_disk: Path) -> None:
-    (small_disk / "ballast").write_bytes(b"x" * 40_000_000)
+    fill(small_disk)
     with pytest.raises(StackError, match=r"no space left on device: .*/small/data") as raised:
         await LocalStack(data_dir=small_disk / "data").start()
     assert "\n" not in str(raised.value)

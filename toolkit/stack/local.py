@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import json
-import os
 import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -31,7 +30,7 @@ from toolkit.stack.limits import Limits
 from toolkit.stack.places import cache_dir, state_dir
 from toolkit.stack.postgres import HOST
 from toolkit.stack.realtime import RealtimeServer
-from toolkit.stack.reserve import KEYS_FILE, listening, owned, scratch
+from toolkit.stack.reserve import KEYS_FILE, listening, owned, scratch, write_private
 from toolkit.stack.residue import Claim, records, sweep
 from toolkit.stack.rest import PostgRest, find_postgrest
 from toolkit.stack.sources import Embedded, Place, Source
@@ -250,8 +249,7 @@ class LocalStack:
         if file.exists():
             return Keys.load(json.loads(file.read_text()))
         keys = Keys.make(self._jwt_secret)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600), "w") as writing:
-            json.dump(keys.dump(), writing)
+        write_private(file, json.dumps(keys.dump()))
         return keys
 
     def _watch(self, exits: AsyncExitStack) -> None:

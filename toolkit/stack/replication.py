@@ -60,6 +60,9 @@ class ReplicationReader:
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._lost: asyncio.Future[None] | None = None
         self._paused = False
+        self._watched = -1
+        self.gap = 0.0
+        """Seconds to stay away after the next loss of the connection (for faults)."""
         self.slot = ""
         """Name of the slot in use, or last used."""
 
@@ -78,7 +81,8 @@ class ReplicationReader:
                 log.error("ReplicationConnectionLost: %s", str(error).strip() or type(error).__name__)
             finally:
                 await self._close()
-            await asyncio.sleep(pause())
+            gap, self.gap = self.gap, 0.0
+            await asyncio.sleep(gap or pause())
 
     async def take(self) -> Batch:
         """The next batch: all that has arrived, up to a limit. Waits while there is nothing."""
@@ -169,8 +173,7 @@ class ReplicationReader:
         self._queue.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(ValueError, OSError, psycopg.Error):
-                asyncio.get_running_loop().remove_reader(connection.pgconn.socket)
+            self._unwatch()
             with contextlib.suppress(psycopg.Error):
                 connection.pgconn.finish()
                 await connection.close()
@@ -180,14 +183,20 @@ class ReplicationReader:
     def _resume(self) -> None:
         if self._connection is not None:
             self._paused = False
-            asyncio.get_running_loop().add_reader(self._connection.pgconn.socket, self._readable)
+            self._watched = self._connection.pgconn.socket
+            asyncio.get_running_loop().add_reader(self._watched, self._readable)
+
+    def _unwatch(self) -> None:
+        """By the number it had: libpq has closed the socket of a lost connection and no longer tells it."""
+        watched, self._watched = self._watched, -1
+        if watched >= 0:
+            asyncio.get_running_loop().remove_reader(watched)
 
     def _readable(self) -> None:
         try:
             self._receive()
         except (psycopg.Error, ProtocolError) as error:
-            if self._connection is not None:
-                asyncio.get_running_loop().remove_reader(self._connection.pgconn.socket)
+            self._unwatch()
             if self._lost is not None and not self._lost.done():
                 self._lost.set_exception(error)
 
@@ -208,7 +217,7 @@ class ReplicationReader:
             self._arrived.set()
         if len(self._queue) > _QUEUE_MAX and not self._paused:
             self._paused = True
-            asyncio.get_running_loop().remove_reader(pgconn.socket)
+            self._unwatch()
 
     def _frame(self, data: bytes) -> None:
         frame = wal.decode_frame(data)

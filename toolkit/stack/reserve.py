@@ -82,3 +82,15 @@ def owned(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def write_private(file: Path, text: str) -> None:
+    """All of it or nothing, readable by its owner only."""
+    draft = file.with_name(f".{file.name}.new")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as writing:
+            writing.write(text)
+        draft.replace(file)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(file)) from None

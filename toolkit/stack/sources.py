@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Protocol
 from toolkit.stack.places import cache_dir
 from toolkit.stack.postgres import EmbeddedPostgres, find_install
 from toolkit.stack.process import wait_exit
-from toolkit.stack.template import Templates, apply_migrations, copy_data, forget_origin
+from toolkit.stack.template import (
+    Templates,
+    apply_baseline,
+    apply_migrations,
+    baseline_key,
+    copy_data,
+    forget_origin,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from toolkit.stack.residue import Claim
+
+
+_BASELINE_FILE = "baseline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,15 @@ class Embedded:
         place.claim.note_process(self._server.identity)
         if copied:
             await forget_origin(self.admin_url)
-        if self._data_dir is not None and self._migrations is not None:
+        if self._data_dir is not None:
+            await self._bring_up_to_date(self._data_dir / _BASELINE_FILE, fresh=copied)
+
+    async def _bring_up_to_date(self, mark: Path, *, fresh: bool) -> None:
+        """Kept data may be from an earlier version of the toolkit, or from before the newest migration."""
+        if not fresh and (not mark.exists() or mark.read_text() != baseline_key()):
+            await apply_baseline(self.admin_url)
+        mark.write_text(baseline_key())
+        if self._migrations is not None:
             await apply_migrations(self.database_url, self._migrations)
 
     async def _template(self, templates: Templates) -> Path:
@@ -119,7 +137,7 @@ class Embedded:
         process = self._running.process
         if process is not None:
             await wait_exit(process)
-        return f"Postgres ended: {self._running.last_words()}"
+        return f"Postgres in {self._running.data} ended: {self._running.last_words()}"
 
 
 def _copy_whole(source: Path, target: Path) -> None:

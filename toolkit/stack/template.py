@@ -35,6 +35,11 @@ _HERE = Path(__file__).parent
 BASELINE = (_HERE / "baseline.sql", _HERE / "realtime.sql")
 
 
+def baseline_key() -> str:
+    """Differs whenever the baseline does."""
+    return hashlib.sha256(b"\0".join(script.read_bytes() for script in BASELINE)).hexdigest()[:24]
+
+
 async def apply_baseline(admin_url: str) -> None:
     """Give a fresh database what a Supabase project starts with. Raises :class:`psycopg.Error`."""
     async with await psycopg.AsyncConnection.connect(admin_url, autocommit=True) as connection:
@@ -103,10 +108,8 @@ class Templates:
         return target
 
     def _base_key(self) -> str:
-        digest = hashlib.sha256(f"{_LAYOUT}\0{self._install.release}\0{self._install.version}".encode())
-        for script in BASELINE:
-            digest.update(b"\0" + script.read_bytes())
-        return digest.hexdigest()[:24]
+        made_of = f"{_LAYOUT}\0{self._install.release}\0{self._install.version}\0{baseline_key()}"
+        return hashlib.sha256(made_of.encode()).hexdigest()[:24]
 
     def _migrated_key(self, directory: Path) -> str:
         digest = hashlib.sha256(f"{self._base_key()}\0{self._superuser}".encode())
