@@ -289,7 +289,8 @@ class Listener:
                 error = ended if isinstance(ended, ToolkitError) else self._mistake(ended)
                 if self._subscribed_at is not None and clock() - self._subscribed_at >= self.timing.lived:
                     pauses, failures = backoff(*self._backoff), 0
-                failures += 1
+                else:
+                    failures += 1
                 if not may_get_better(error):
                     raise error from None
                 if failures == self._max_attempts:
