@@ -1,0 +1,310 @@
+"""The parts of the listener that decide without waiting, and its queue."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.errors import (
+    ConfigError,
+    GaveUp,
+    InputError,
+    NotFound,
+    ProtocolError,
+    StoreUnavailable,
+    Unauthorized,
+    Unreachable,
+)
+from toolkit.events import Recovered, State
+from toolkit.listener import Facts, may_get_better, state_of
+from toolkit.model import Change, ChangeType, TrackedTable
+from toolkit.outbox import Outbox
+from toolkit.phoenix import Vsn
+from toolkit.session import claims, current, socket_address
+from toolkit.settings import mint_token
+from toolkit.subscription import Mark, Withheld, quoted, read_change, read_system
+
+# --- state ---
+
+
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        (Facts(), State.DISCONNECTED),
+        (Facts(running=True), State.DISCONNECTED),
+        (Facts(running=True, dialing=True), State.CONNECTING),
+        (Facts(running=True, dialing=True, whole=True), State.CONNECTING),
+        (Facts(running=True, dialing=True, subscribed=True), State.SYNCING),
+        (Facts(running=True, dialing=True, subscribed=True, whole=True), State.SYNCED),
+        (Facts(running=True, failure=Unreachable("x")), State.DISCONNECTED),
+        (Facts(running=True, subscribed=True, failure=StoreUnavailable("x")), State.SYNCING),
+        (Facts(running=True, subscribed=True, failure=Unauthorized("x")), State.ERROR),
+        (Facts(failure=GaveUp("x")), State.ERROR),
+    ],
+)
+def test_the_state_follows_from_the_facts(facts: Facts, state: State) -> None:
+    assert state_of(facts) is state
+
+
+@given(st.booleans(), st.booleans(), st.booleans())
+def test_only_a_whole_copy_on_a_live_subscription_is_synced(
+    running: bool, subscribed: bool, whole: bool
+) -> None:
+    synced = state_of(Facts(running=running, subscribed=subscribed, whole=whole)) is State.SYNCED
+    assert synced == (running and subscribed and whole)
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (Unreachable("x"), True),
+        (StoreUnavailable("x"), True),
+        (Unauthorized("x"), True),
+        (KeyError("a bug"), True),
+        (ConfigError("x"), False),
+        (InputError("x"), False),
+        (NotFound("x"), False),
+    ],
+)
+def test_the_retry_decision(error: Exception, again: bool) -> None:
+    assert may_get_better(error) is again
+
+
+# --- addresses and tokens ---
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://x.supabase.co", "wss://x.supabase.co/realtime/v1/websocket?apikey=a%2Bb&vsn=2.0.0"),
+        ("http://127.0.0.1:1/", "ws://127.0.0.1:1/realtime/v1/websocket?apikey=a%2Bb&vsn=2.0.0"),
+        ("https://x/base", "wss://x/base/realtime/v1/websocket?apikey=a%2Bb&vsn=2.0.0"),
+        ("ws://x:4000/socket/websocket", "ws://x:4000/socket/websocket?apikey=a%2Bb&vsn=2.0.0"),
+        ("wss://x/s?log_level=info", "wss://x/s?log_level=info&apikey=a%2Bb&vsn=2.0.0"),
+    ],
+)
+def test_the_socket_of_a_project(url: str, address: str) -> None:
+    assert socket_address(url, "a+b", Vsn.V2) == address
+
+
+def test_claims_are_read_and_never_trusted() -> None:
+    assert claims(mint_token("another-secret-of-32-characters!", "u"))["sub"] == "u"
+
+
+@pytest.mark.parametrize("token", [None, "", "sb_publishable_x", "a.b.c", "a.bnVsbA.c", "a.W10.c", "ä.ö.ü"])
+def test_what_is_no_jwt_has_no_claims(token: str | None) -> None:
+    assert claims(token) == {}
+
+
+async def test_a_token_comes_from_anywhere() -> None:
+    async def later() -> str:
+        return "later"
+
+    def fails() -> str:
+        raise OSError("keyring is locked")
+
+    assert [await current(token) for token in (None, "text", lambda: "called", later)] == [
+        None,
+        "text",
+        "called",
+        "later",
+    ]
+    with pytest.raises(Unreachable, match="keyring is locked"):
+        await current(fails)
+
+
+# --- frames; as recorded from the genuine server v2.129.8 but for names and stamps ---
+
+NOTES = TrackedTable("public", "notes", "scope", ("id",), ("id", "scope", "title", "version", "changed_in"))
+LINES = TrackedTable("shop", "lines", "tenant", ("order_id", "line"), ("order_id", "line", "tenant", "price"))
+TABLES = {NOTES.name: NOTES, LINES.name: LINES}
+TYPES = [{"name": name, "type": "text"} for name in NOTES.columns]
+
+
+def payload(**data: Any) -> Any:
+    whole = {
+        "table": "notes",
+        "schema": "public",
+        "commit_timestamp": "2026-11-21T09:01:19.026Z",
+        "columns": TYPES,
+        "errors": None,
+        **data,
+    }
+    return {"data": whole, "ids": [101147312]}
+
+
+RECORD = {"id": 1, "scope": "s", "title": "t", "version": 2, "changed_in": "7337"}
+
+
+def test_an_update_is_read_with_version_and_transaction() -> None:
+    change = read_change(payload(type="UPDATE", record=RECORD, old_record={"id": 1}), TABLES)
+    assert change == Change(
+        "public.notes", ChangeType.UPDATE, "[1]", 2, 7337, RECORD, "2026-11-21T09:01:19.026Z"
+    )
+
+
+def test_a_delete_has_its_key_and_nothing_else() -> None:
+    change = read_change(payload(type="DELETE", old_record={"id": 1, "scope": "s"}), TABLES)
+    assert change == Change("public.notes", ChangeType.DELETE, "[1]", committed_at="2026-11-21T09:01:19.026Z")
+
+
+def test_an_unchanged_toasted_column_is_missing() -> None:
+    record = {name: value for name, value in RECORD.items() if name != "title"}
+    change = read_change(payload(type="UPDATE", record=record, old_record={"id": 1}), TABLES)
+    assert isinstance(change, Change)
+    assert change.missing == {"title"}
+
+
+def test_a_record_that_was_too_large_says_so_rather_than_what_is_missing() -> None:
+    small = {"id": 1, "version": 2, "changed_in": "7337"}
+    change = read_change(
+        payload(type="INSERT", record=small, errors=["Error 413: Payload Too Large"]), TABLES
+    )
+    assert isinstance(change, Change)
+    assert (change.errors, change.missing) == (("Error 413: Payload Too Large",), frozenset())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {
+            "type": "INSERT",
+            "record": {},
+            "columns": [],
+            "errors": ["Error 401: Unauthorized"],
+            "commit_timestamp": None,
+        },
+        {"type": "UPDATE", "record": {}, "columns": [], "errors": ["Error 400: Bad Request, no primary key"]},
+        {"type": "DELETE", "old_record": {}, "commit_timestamp": None},
+    ],
+)
+def test_a_change_without_its_key_is_withheld(data: dict[str, Any]) -> None:
+    assert isinstance(read_change(payload(**data), TABLES), Withheld)
+
+
+def test_keys_are_canonical() -> None:
+    data = {"schema": "shop", "table": "lines", "type": "INSERT", "columns": None}
+    text = json.dumps(payload(**data, record={"line": 2, "order_id": 9007199254740993, "tenant": 1}))
+    change = read_change(json.loads(text, parse_float=Decimal), TABLES)
+    assert isinstance(change, Change)
+    assert change.key == "[9007199254740993, 2]"
+    assert change.missing == {"price"}
+
+
+def test_a_watermark_is_no_row() -> None:
+    row = {"id": "1", "user_id": "u", "mark": "m1", "created_at": "x"}
+    assert read_change(payload(table="realtime_watermarks", type="INSERT", record=row), TABLES) == Mark("m1")
+    gone = payload(table="realtime_watermarks", type="DELETE", old_record={"id": "1"})
+    assert read_change(gone, TABLES) is None
+
+
+def test_tables_that_are_not_followed_are_nothing() -> None:
+    assert read_change(payload(table="others", type="INSERT", record={}), TABLES) is None
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        None,
+        {},
+        {"data": {}},
+        {"data": 5},
+        payload(type="MERGE", record=RECORD),
+        payload(type="INSERT"),
+        payload(type="INSERT", record=[]),
+        payload(type="UPDATE", record={**RECORD, "version": "x"}),
+        payload(type="INSERT", record=RECORD, columns=[5]),
+    ],
+)
+def test_rubbish_is_a_protocol_error(rubbish: Any) -> None:
+    with pytest.raises(ProtocolError):
+        read_change(rubbish, TABLES)
+
+
+def system(message: str, status: str, extension: str = "postgres_changes") -> Any:
+    return {"message": message, "status": status, "extension": extension, "channel": "x"}
+
+
+def test_system_messages() -> None:
+    assert read_system(system("Subscribed to PostgreSQL", "ok")).subscribed
+    assert not read_system(system("Server requested disconnect", "ok", "system")).subscribed
+    assert read_system(system("Subscribed to PostgreSQL", "ok")).failure is None
+    tables = read_system(system('{:error, "Too many database timeouts"}', "error")).failure
+    assert isinstance(tables, Unreachable)
+    for text in (
+        "Token has expired 0 seconds ago",
+        ":signature_error",
+        "Fields `role` and `exp` are required in JWT",
+        "You do not have permissions to read from this Channel topic: X",
+    ):
+        assert isinstance(read_system(system(text, "error", "system")).failure, Unauthorized)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("42", "42"),
+        ("11111111-1111-1111-1111-111111111111", "11111111-1111-1111-1111-111111111111"),
+        ("a.b", "a.b"),
+        ("ünï ¢ode", "ünï ¢ode"),
+        ("cherry, pie", '"cherry, pie"'),
+        ('say "hi"', '"say \\"hi\\""'),
+        ("back\\slash", '"back\\\\slash"'),
+        ("f(x)", '"f(x)"'),
+        (" padded ", '" padded "'),
+        ("", ""),
+    ],
+)
+def test_values_of_filters_are_quoted_where_they_must_be(value: str, written: str) -> None:
+    assert quoted(value) == written
+
+
+# --- the queue ---
+
+
+async def test_events_come_out_in_order_and_none_is_dropped() -> None:
+    outbox = Outbox(4)
+    outbox.attended = True
+    outbox.put([Recovered(n) for n in range(10)])
+    outbox.close()
+    taken = []
+    while (event := await outbox.take()) is not None:
+        taken.append(event)
+    assert taken == [Recovered(n) for n in range(10)]
+
+
+async def test_room_is_when_half_has_been_taken() -> None:
+    outbox = Outbox(4)
+    outbox.attended = True
+    outbox.put([Recovered(n) for n in range(4)])
+    assert outbox.full
+    room = asyncio.ensure_future(outbox.room())
+    await outbox.take()
+    await asyncio.sleep(0)
+    assert not outbox.full
+    assert not room.done()
+    await outbox.take()
+    await asyncio.wait_for(room, 1)
+
+
+async def test_where_nobody_takes_events_they_are_forgotten() -> None:
+    outbox = Outbox(4)
+    for n in range(103):
+        outbox.put([Recovered(n)])
+    assert len(outbox) < 4
+    await asyncio.wait_for(outbox.room(), 1)
+    assert await outbox.take() == Recovered(100)
+
+
+async def test_a_waiting_taker_learns_of_the_end() -> None:
+    outbox = Outbox(4)
+    taker = asyncio.ensure_future(outbox.take())
+    await asyncio.sleep(0)
+    outbox.close()
+    assert await asyncio.wait_for(taker, 1) is None
