@@ -54,6 +54,7 @@ def pgtap_script(connection: Connection, config: Config, *, schemas: Sequence[st
             "-- Who can select, insert, update and delete whose rows: written by `realtime-toolkit verify --pgtap`.",
             "begin;",
             "create extension if not exists pgtap with schema extensions;",
+            "set local search_path = public, extensions;",
             f"select plan({len(tests)});",
             "",
             *(f"{row};" for row in rows),

@@ -174,8 +174,7 @@ class Seeder:
 
     def insert(self, table: Table, row: Row) -> Row:
         """Insert, trying other values where a constraint refuses; raises the last :class:`psycopg.Error`."""
-        options: Iterator[Mapping[str, str]] = iter(())
-        asked: str | None = None
+        options: dict[str | None, Iterator[Mapping[str, str]]] = {}
         for _ in range(_TRIES):
             try:
                 return self._insert(table, row)
@@ -183,18 +182,13 @@ class Seeder:
                 existing = self._adopt(table, row, error)
                 if existing is not None:
                     return existing
-                change = next(
-                    options, None
-                )  # the value that a check took is taken: try what else it may take
-                if change is not None:
-                    row.update(change)
-                elif not self._renumber(table, row, error):
+                if not self._try_another(table, row, error, options) and not self._renumber(
+                    table, row, error
+                ):
                     raise
             except psycopg.errors.CheckViolation as error:
-                if error.diag.constraint_name != asked or asked is None:
-                    asked = error.diag.constraint_name
-                    options = self._options(table, row, error)
-                change = next(options, None)
+                name = error.diag.constraint_name
+                change = next(options.setdefault(name, self._options(table, error)), None)
                 if change is None:
                     raise
                 row.update(change)
@@ -233,6 +227,26 @@ class Seeder:
         found = self._connection.execute(query).fetchone()
         return None if found is None else dict(zip((c.name for c in table.columns), found, strict=True))
 
+    def _try_another(
+        self,
+        table: Table,
+        row: Row,
+        error: psycopg.Error,
+        options: Mapping[str | None, Iterator[Mapping[str, str]]],
+    ) -> bool:
+        """For a value that a check took but that is taken: what else that check may take."""
+        unique = set(_unique(table, error))
+        for check in table.checks:
+            change = (
+                next(options[check.name], None)
+                if check.name in options and unique & set(check.columns)
+                else None
+            )
+            if change is not None:
+                row.update(change)
+                return True
+        return False
+
     def _renumber(self, table: Table, row: Row, error: psycopg.Error) -> bool:
         """Other values for the columns of a unique constraint; false where none of them is free to change."""
         fixed = {name for key in table.foreign_keys for name in key.columns} | self._belonging.users.get(
@@ -249,7 +263,7 @@ class Seeder:
                 changed = changed or row[name] is not None
         return changed
 
-    def _options(self, table: Table, row: Row, error: psycopg.Error) -> Iterator[Mapping[str, str]]:
+    def _options(self, table: Table, error: psycopg.Error) -> Iterator[Mapping[str, str]]:
         name = error.diag.constraint_name
         check = next((check for check in table.checks if check.name == name), None)
         if check is None:

@@ -131,5 +131,7 @@ def _plain(name: str) -> str:
 
 
 def _mentions(text: str, name: str) -> bool:
+    """By its schema and name; what is in ``public`` also by its name alone, but not in another schema."""
     spaced = re.escape(name).replace(r"\.", r"\W{0,3}\.\W{0,3}")
-    return re.search(rf"(?<![\w$]){spaced}(?![\w$])", text) is not None
+    prefix = "" if "." in name else r"(?:public\W{0,3}\.\W{0,3})?"
+    return re.search(rf'(?<![\w$.])(?<!\. )(?<!\."){prefix}"?{spaced}(?![\w$])', text) is not None

@@ -27,7 +27,7 @@ class Column:
     """``pg_type.typtype`` of it: b base, e enum, c composite, r range, m multirange."""
     labels: tuple[str, ...]
     length: int | None
-    """Of ``varchar(n)``, ``char(n)``, ``bit(n)``, ``vector(n)``."""
+    """Of ``varchar(n)``, ``char(n)``, ``bit(n)``, ``vector(n)``; of a composite type how many fields it has."""
     not_null: bool
     default: str | None
     generated: bool

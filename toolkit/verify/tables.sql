@@ -21,6 +21,7 @@ select json_build_object(
           'name', c.name, 'type', format_type(c.type, c.typmod), 'base', c.base_type, 'kind', y.typtype,
           'labels', (select json_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = y.oid),
           'length', case
+            when y.typtype = 'c' then (select count(*) from pg_attribute f where f.attrelid = y.typrelid and f.attnum > 0 and not f.attisdropped)
             when c.base_type in ('character varying', 'character') and c.typmod > 4 then c.typmod - 4
             when c.base_type ~ '(^|\.)(bit|bit varying|vector|halfvec)$' and c.typmod > 0 then c.typmod end,
           'not_null', c.not_null,

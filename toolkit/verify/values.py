@@ -64,7 +64,7 @@ def plain(column: Column, number: int) -> str | None:
     if base.endswith("[]"):
         return "{}"
     if column.kind == "c":
-        return "()"
+        return f"({',' * ((column.length or 1) - 1)})"
     if base in _INTEGERS:
         return str(number)
     if base in _TEXTS:

@@ -1,0 +1,220 @@
+"""verify on this project's own schema: nothing found, nothing left behind, and every broken promise noticed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from toolkit import migrate, verify
+from toolkit.errors import ConfigError, InputError, Unreachable
+from toolkit.verify import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from toolkit.stack import LocalStack
+
+ROOT = Path(__file__).parents[2]
+MIGRATIONS = ROOT / "supabase" / "migrations"
+TRACKED = "select public.track_table('public.notes', kind => 'owner', scope_column => 'owner_id')"
+NOTES = """
+create table public.notes (
+  id uuid primary key default gen_random_uuid(),
+  owner_id uuid not null,
+  body text not null default ''
+);
+create index on public.notes (owner_id);
+alter table public.notes enable row level security;
+create policy own on public.notes for all to authenticated
+  using (owner_id = (select auth.uid())) with check (owner_id = (select auth.uid()));
+"""
+
+
+@pytest.fixture
+def own(project: Callable[..., str]) -> str:
+    """A database with this project's own migrations."""
+    url = project()
+    migrate.apply_all(url, MIGRATIONS)
+    return url
+
+
+def run(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def test_nothing_is_found_undecided_or_skipped(own: str) -> None:
+    report = verify.verify(own, migrations=MIGRATIONS)
+    assert not report.findings
+    assert not [(c.rule.code, c.reason) for c in report.checks if c.outcome is not Outcome.PASS]
+    assert report.ok(strict=True)
+    assert report.seconds < 10
+
+
+def test_the_matrices_leave_nothing_behind(own: str) -> None:
+    counts = (
+        "select (select count(*) from auth.users), (select count(*) from public.conversations), "
+        "(select count(*) from public.messages), (select count(*) from realtime.messages)"
+    )
+    with psycopg.connect(own) as connection:
+        before = connection.execute(counts).fetchone()
+    assert verify.verify(own).matrices is not None
+    verify.verify(own, checks=["leaks"])
+    with psycopg.connect(own) as connection:
+        assert connection.execute(counts).fetchone() == before
+
+
+def test_the_matrices_say_what_the_readme_promises(own: str) -> None:
+    report = verify.verify(own)
+    assert report.matrices is not None
+    lines = verify.snapshot_text(report.matrices).splitlines()
+    assert "access   public.messages  authenticated  select  own=allow other-tenant=deny" in lines
+    assert "access   public.messages  anon  select  own=deny other-tenant=deny" in lines
+    assert "deliver  public.messages  authenticated  DELETE  own=id other-tenant=id" in lines
+    topic = "channel  conversation:{public.conversations.id}  authenticated  broadcast read"
+    assert f"{topic}  own=allow other-tenant=deny" in lines
+
+
+def test_no_identity_and_no_row_is_in_a_report(own: str) -> None:
+    run(own, "insert into public.conversations (user_id, title) values (gen_random_uuid(), 'a secret title')")
+    report = verify.verify(own)
+    assert report.matrices is not None
+    texts = [verify.render(report, form) for form in verify.FORMATS]
+    texts.append(verify.snapshot_text(report.matrices))
+    for text in texts:
+        assert "secret" not in text
+        assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", text)
+
+
+BROKEN_PROMISES = [
+    "alter table public.notes disable trigger zz_realtime_toolkit_stamp",
+    "drop trigger zz_realtime_toolkit_fixed on public.notes",
+    "alter table public.notes alter column version drop not null",
+    "alter table public.notes alter column changed_in drop default",
+    "alter table public.notes replica identity default",
+    "drop trigger zz_realtime_toolkit_stamp on public.notes; create trigger zz_realtime_toolkit_stamp "
+    "before update of body on public.notes for each row execute function realtime_toolkit.stamp()",
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN_PROMISES)
+def test_a_tracked_table_that_breaks_its_promise(own: str, broken: str) -> None:
+    run(own, *NOTES.split(";\n"), TRACKED)
+    assert not verify.verify(own).findings
+    run(own, broken)
+    report = verify.verify(own)
+    assert [(f.code, f.object) for f in report.findings] == [("TRK001", "public.notes")]
+    run(own, report.findings[0].fix)
+    assert not verify.verify(own).findings
+
+
+def test_a_tracked_table_that_is_no_longer_published(own: str) -> None:
+    run(own, "alter publication supabase_realtime drop table public.messages")
+    (finding,) = verify.verify(own, migrations=MIGRATIONS).findings
+    assert (finding.code, finding.object) == ("PUB004", "public.messages")
+    assert finding.file is not None
+    line = Path(finding.file).read_text().splitlines()[(finding.line or 0) - 1]
+    assert re.match("(create|alter|select) .*public.messages", line)
+
+
+def test_an_inactive_slot_is_found(own: str) -> None:
+    run(own, "select pg_create_logical_replication_slot('left_behind', 'pgoutput')")
+    try:
+        (finding,) = verify.verify(own, checks=["server"]).findings
+        assert finding.code == "SRV005"
+        run(own, finding.fix)
+        assert not verify.verify(own, checks=["server"]).findings
+    finally:
+        run(
+            own,
+            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = 'left_behind'",
+        )
+
+
+def test_tables_that_the_configuration_expects(own: str, tmp_path: Path) -> None:
+    told = tmp_path / "verify.toml"
+    told.write_text('[publication]\ntables = ["notes"]\n')
+    run(own, *NOTES.split(";\n"))
+    (finding,) = verify.verify(own, config=verify.load_config(told)).findings
+    assert (finding.code, finding.object) == ("PUB004", "public.notes")
+
+
+# -- the dynamic checks ask first --------------------------------------------------------------------------
+
+
+def test_elsewhere_the_dynamic_checks_need_a_word(
+    stack: LocalStack, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "is_local", lambda _: False)
+    report = verify.verify(own)
+    skipped = {check.rule.code for check in report.of(Outcome.SKIPPED)}
+    assert {"ACC001", "DLV001", "CHN001"} <= skipped
+    assert report.matrices is None
+    assert report.ok()
+    assert not report.ok(strict=True)
+    assert verify.verify(own, allow_writes=True).matrices is not None
+    with pytest.raises(ConfigError, match="allow-writes"):
+        verify.pgtap(own)
+
+
+def test_what_cannot_be_tried_is_no_pass(own: str) -> None:
+    run(own, "create role only_reads login")
+    try:
+        url = psycopg.conninfo.make_conninfo(own, user="only_reads", password="", host="127.0.0.1")
+        with psycopg.connect(own, autocommit=True) as connection:
+            connection.execute("alter role only_reads password 'only_reads'")
+        report = verify.verify(psycopg.conninfo.make_conninfo(url, password="only_reads"))
+        assert {c.outcome for c in report.checks if c.rule.code.startswith(("ACC", "CHN"))} == {
+            Outcome.SKIPPED
+        }
+        assert "cannot act as" in report.of(Outcome.SKIPPED)[0].reason
+    finally:
+        run(own, "drop role only_reads")
+
+
+# -- the snapshot -------------------------------------------------------------------------------------------
+
+
+def test_a_migration_that_widens_access_is_noticed(own: str, tmp_path: Path) -> None:
+    path = tmp_path / "access.snapshot"
+    verify.write_snapshot(path, verify.verify(own, snapshot=path))
+    assert not verify.verify(own, snapshot=path).findings
+    run(
+        own, "create policy seen on public.tasks for select to authenticated using (agent_role = 'assistant')"
+    )
+    findings = verify.verify(own, snapshot=path, checks=["SNP"]).findings
+    assert findings
+    assert {f.object for f in findings} == {"public.tasks"}
+    assert all(f.detail.startswith("Access widened") for f in findings)
+    assert {f.file for f in findings} == {path.as_posix()}
+
+
+def test_a_migration_that_narrows_access_is_noticed(own: str, tmp_path: Path) -> None:
+    path = tmp_path / "access.snapshot"
+    verify.write_snapshot(path, verify.verify(own))
+    run(own, "revoke delete on public.conversations from authenticated")
+    (finding,) = verify.verify(own, snapshot=path, checks=["snapshot"]).findings
+    assert finding.detail.startswith("Access narrowed")
+
+
+# -- calling it wrongly ---------------------------------------------------------------------------------------
+
+
+def test_an_unknown_check(own: str) -> None:
+    with pytest.raises(InputError, match="nonsense"):
+        verify.verify(own, checks=["nonsense"])
+
+
+def test_only_what_was_asked_for_is_shown(own: str) -> None:
+    codes = {check.rule.code for check in verify.verify(own, checks=["PUB00", "server"]).checks}
+    assert codes == {f"PUB00{n}" for n in range(1, 10)} | {f"SRV00{n}" for n in range(1, 7)}
+
+
+def test_nobody_answers() -> None:
+    with pytest.raises(Unreachable):
+        verify.verify("postgresql://postgres:word@127.0.0.1:9/postgres")
