@@ -359,7 +359,7 @@ async def test_ctrl_c_records_cancelled_with_all_the_text_so_far(
     found_task, message = await state(service, task)
     assert message is not None
     assert (found_task["status"], message["status"]) == ("cancelled", "cancelled")
-    assert message["content"].startswith("word word")
+    assert message["content"].startswith("word")
     chunks = await db.execute(
         "select string_agg(body, '' order by seq) from public.message_chunks where message_id = %s",
         [message["id"]],

