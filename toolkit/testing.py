@@ -1,16 +1,25 @@
 """pytest plugin: a whole local Supabase in a test session.
 
-    async def test_the_owner_sees_it(supabase_stack, as_user):
+    async def test_the_owner_hears_it_and_nobody_else(as_user, listener_for, assert_delivered, inject):
         alice, mallory = as_user(), as_user()
-        async with alice.client() as mine, mallory.client() as theirs:
-            await mine.table("conversations").insert({"title": "hello"}).execute()
-            assert len((await mine.table("conversations").select("*").execute()).data) == 1
-            assert (await theirs.table("conversations").select("*").execute()).data == []
+        async with alice.client() as client:
+            made = await client.table("conversations").insert({"title": "hello"}).execute()
+            scope = f"conversation:{made.data[0]['id']}"
+            async with listener_for(alice, scope) as hers, listener_for(mallory, scope) as his:
+                inject("abort")  # every socket is cut
+                await client.table("conversations").update({"title": "new"}).neq("title", "new").execute()
+                await assert_delivered(hers)
+                assert len(hers.replica) == 1
+                assert len(his.replica) == 0
 
-``supabase_stack`` is started once per session (once per worker under pytest-xdist) with the migrations in
-``supabase/migrations``; ``supabase_branch`` gives a test a freshly migrated database of its own on the same
-server. ``--supabase-postgres`` says where Postgres comes from; the ini option ``supabase_migrations`` names another folder, and overriding the
-fixture ``supabase_stack_options`` gives any argument of :class:`toolkit.stack.LocalStack`.
+``supabase_stack`` is the stack itself, started once per session (once per worker under pytest-xdist) with
+the migrations in ``supabase/migrations``. A test that asks for ``supabase_branch`` gets a freshly migrated
+database of its own on the same server, and ``as_user`` and the others then speak to that.
+
+``--supabase-postgres`` says where Postgres comes from; the ini option ``supabase_migrations`` names another
+folder of migrations; overriding the fixture ``supabase_stack_options`` gives any argument of
+:class:`toolkit.stack.LocalStack`. ``listener_for`` needs the toolkit's own migrations (``realtime-toolkit
+init``), the rest does not.
 
 Loaded by every pytest run where the toolkit is installed, so it imports nothing heavy at the top.
 """
@@ -20,6 +29,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
+import weakref
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +39,15 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from supabase import AsyncClient
 
+    from toolkit.listener import Listener
+    from toolkit.model import Scope, Verdict
     from toolkit.stack import LocalStack
+    from toolkit.stack.faults import Fault
+    from toolkit.store import RestStore
     from toolkit.verify import Report
 
 T = TypeVar("T")
@@ -176,6 +191,12 @@ class TestUser:
         """For requests made by hand."""
         return {"apikey": self.anon_key, "Authorization": f"Bearer {self.token}"}
 
+    def store(self) -> RestStore:
+        """The toolkit's own statements as this user, over REST."""
+        from toolkit.store import RestStore
+
+        return RestStore(self.url, self.anon_key, lambda: self.token)
+
     @asynccontextmanager
     async def client(self) -> AsyncIterator[AsyncClient]:
         """A ``supabase`` client that acts as this user, over REST and Realtime."""
@@ -233,12 +254,84 @@ def supabase_branch(supabase_stack_thread: StackThread) -> Iterator[LocalStack]:
 
 
 @pytest.fixture
-def as_user(supabase_stack: LocalStack) -> Callable[..., TestUser]:
+def supabase_project(request: pytest.FixtureRequest) -> LocalStack:
+    """What the other fixtures speak to: ``supabase_branch`` if the test has it, else ``supabase_stack``."""
+    own = "supabase_branch" in request.fixturenames
+    project: LocalStack = request.getfixturevalue("supabase_branch" if own else "supabase_stack")
+    return project
+
+
+@pytest.fixture
+def as_user(supabase_project: LocalStack) -> Callable[..., TestUser]:
     """``as_user()`` is a new user, ``as_user(id, **claims)`` a certain one."""
 
     def act(user_id: str | None = None, **claims: Any) -> TestUser:
         named = user_id or str(uuid.uuid4())
-        token = supabase_stack.token(named, **claims)
-        return TestUser(named, token, supabase_stack.url, supabase_stack.anon_key)
+        token = supabase_project.token(named, **claims)
+        return TestUser(named, token, supabase_project.url, supabase_project.anon_key)
 
     return act
+
+
+@pytest.fixture
+def listener_for() -> Callable[..., AbstractAsyncContextManager[Listener]]:
+    """``async with listener_for(user, scope) as listener``: a listener that has caught up when it begins.
+
+    ``scope`` is text (``tenant:42``) or a :class:`~toolkit.model.Scope`; further arguments are those of
+    :class:`~toolkit.listener.Listener`, which here reconnects within a tenth of a second.
+    """
+
+    @asynccontextmanager
+    async def follow(user: TestUser, scope: Scope | str, **options: Any) -> AsyncIterator[Listener]:
+        from toolkit.listener import Listener
+        from toolkit.model import Scope
+
+        parsed = Scope.parse(scope) if isinstance(scope, str) else scope
+        options = {"backoff": (0.05, 0.1), "fail_fast": True, **options}
+        async with (
+            user.store() as source,
+            Listener(user.url, user.anon_key, lambda: user.token, parsed, source, **options) as listener,
+        ):
+            _SOURCES[listener] = source
+            yield listener
+
+    return follow
+
+
+@pytest.fixture
+def assert_delivered() -> Callable[..., Coroutine[Any, Any, Verdict]]:
+    """``await assert_delivered(listener)``: it has exactly what the database says its user may see, by now.
+
+    Asked of the log by a watermark, so nothing that was committed before the call can be missed; fails
+    naming the rows that are missing, stale or should not be there. ``timeout`` is in seconds.
+    """
+
+    async def check(listener: Listener, *, timeout: float = 10.0) -> Verdict:
+        from toolkit.reconcile import reconcile
+
+        verdict = await reconcile(listener, _SOURCES[listener], timeout=timeout)
+        assert verdict.ok, _finding(verdict, timeout)
+        return verdict
+
+    return check
+
+
+@pytest.fixture
+def inject(supabase_project: LocalStack) -> Iterator[Callable[..., Fault]]:
+    """``inject(name, argument=None, count=1, rate=1.0)``: a fault of ``toolkit.stack.faults``, by name.
+
+    What has not struck by the end of the test is taken back.
+    """
+    yield supabase_project.faults.inject
+    supabase_project.faults.clear()
+
+
+_SOURCES: weakref.WeakKeyDictionary[Listener, RestStore] = weakref.WeakKeyDictionary()
+
+
+def _finding(verdict: Verdict, timeout: float) -> str:
+    if verdict.kind == "lagging":
+        return f"{verdict.scope}: the watermark has not arrived within {timeout:g} s"
+    lists = {"missing": verdict.missing, "stale": verdict.stale, "extra": verdict.extra}
+    rows = [f"{name} {row.table} {row.key}" for name, refs in lists.items() for row in refs]
+    return f"{verdict.scope}: {verdict.kind} in {len(rows)} rows\n" + "\n".join(rows[:50])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from toolkit import testing
+from toolkit.migrate import packaged_migrations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,16 +58,42 @@ def example() -> str:
     """The one in the plugin's docstring, which a reader will paste."""
     assert testing.__doc__ is not None
     _, _, rest = testing.__doc__.partition("\n\n")
-    return (
-        textwrap.dedent(rest[: rest.index("\n\n``")])
-        .replace('"conversations"', '"notes"')
-        .replace("title", "body")
-    )
+    return textwrap.dedent(rest[: rest.index("\n\n``")])
 
 
-def test_the_example_in_the_docstring(project: Path) -> None:
-    out = run(project, test_example=example())
+@pytest.fixture
+def chat_project(project: Path) -> Path:
+    """With the toolkit's own migrations, too."""
+    shutil.copytree(packaged_migrations(), project / "supabase" / "migrations", dirs_exist_ok=True)
+    return project
+
+
+def test_the_example_in_the_docstring(chat_project: Path) -> None:
+    out = run(chat_project, test_example=example())
     assert "1 passed" in out, out
+
+
+def test_a_loss_is_named(chat_project: Path) -> None:
+    out = run(
+        chat_project,
+        "--tb=short",
+        test_loss="""
+        async def test_loss(supabase_branch, as_user, listener_for, assert_delivered, inject):
+            alice = as_user()
+            assert alice.url == supabase_branch.url
+            async with alice.client() as client:
+                made = await client.table("conversations").insert({"title": "x"}).execute()
+                id_ = made.data[0]["id"]
+                async with listener_for(alice, f"conversation:{id_}") as listener:
+                    await assert_delivered(listener)
+                    inject("batch-lost")
+                    await client.table("conversations").update({"title": "y"}).eq("id", id_).execute()
+                    await assert_delivered(listener)
+        """,
+    )
+    assert "1 failed" in out, out
+    assert "diverged in 1 rows" in out, out
+    assert "stale public.conversations [" in out, out
 
 
 def test_each_test_has_a_branch_of_its_own(project: Path) -> None:

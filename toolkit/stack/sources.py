@@ -118,9 +118,9 @@ class Embedded:
 
     async def _bring_up_to_date(self, mark: Path, *, fresh: bool) -> None:
         """Kept data may be from an earlier version of the toolkit, or from before the newest migration."""
-        if not fresh and (not mark.exists() or mark.read_text() != baseline_key()):
+        if not fresh and not _marked(mark):
             await apply_baseline(self.admin_url)
-        mark.write_text(baseline_key())
+        await asyncio.to_thread(mark.write_text, baseline_key())
         if self._migrations is not None:
             await apply_migrations(self.database_url, self._migrations)
 
@@ -138,6 +138,10 @@ class Embedded:
         if process is not None:
             await wait_exit(process)
         return f"Postgres in {self._running.data} ended: {self._running.last_words()}"
+
+
+def _marked(mark: Path) -> bool:
+    return mark.exists() and mark.read_text() == baseline_key()
 
 
 def _copy_whole(source: Path, target: Path) -> None:
