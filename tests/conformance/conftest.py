@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from harness import TEMPLATE, Harness
 
+from tests.conformance.harness import TEMPLATE, Harness
 from toolkit.stack.places import cache_dir
 from toolkit.stack.postgres import EmbeddedPostgres, find_install, init_data
 

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import psycopg
-from recording import CUT, Recording, comparable, uncut, with_tokens
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tests.conformance.recording import CUT, Recording, comparable, uncut, with_tokens
 from toolkit.phoenix import Vsn
 
 if TYPE_CHECKING:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from harness import SECRET
 from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 
+from tests.conformance.harness import SECRET
 from toolkit.settings import mint_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from harness import Harness, Served
     from realtime.types import RealtimeChannelOptions
+
+    from tests.conformance.harness import Harness, Served
 
 A, B = str(uuid.uuid4()), str(uuid.uuid4())
 

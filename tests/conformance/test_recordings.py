@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from player import HURRY, Player
-from recording import FOLDER, Recording, names
 
+from tests.conformance.player import HURRY, Player
+from tests.conformance.recording import FOLDER, Recording, names
 from toolkit.stack.limits import Limits
 from toolkit.stack.pace import Pace
 
 if TYPE_CHECKING:
-    from harness import Harness, Served
+    from tests.conformance.harness import Harness, Served
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no recordings in {FOLDER}")
 

@@ -179,7 +179,7 @@ def test_an_interrupted_agent_leaves_cancelled_rows_with_all_the_text_so_far(
 
 def wait_for(db: psycopg.Connection[Any], query: str, *args: Any, seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
-    while db.execute(query, args).fetchone() is None:  # type: ignore[arg-type]
+    while db.execute(query, args).fetchone() is None:
         assert time.monotonic() < deadline, f"never true: {query}"
         time.sleep(0.02)
 

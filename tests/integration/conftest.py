@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from acting import Connection, connect
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from tests.integration.acting import Connection, connect
 from toolkit import migrate
 from toolkit.stack.template import BASELINE
 from toolkit.store import PostgresStore, RestStore, Store

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from migrating import recorded, rows, run, tables, write
 
+from tests.integration.migrating import recorded, rows, run, tables, write
 from toolkit import migrate
 from toolkit.migrate.files import read_directory
 from toolkit.sqlsplit import split

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from migrating import rows, run
 
+from tests.integration.migrating import rows, run
 from toolkit import migrate
 from toolkit.migrate.files import read_directory
 from toolkit.stack.template import BASELINE

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from migrating import NO_TRANSACTION, recorded, rows, run, tables, write
 
+from tests.integration.migrating import NO_TRANSACTION, recorded, rows, run, tables, write
 from toolkit import migrate
 from toolkit.errors import InputError, MigrationError
 from toolkit.migrate import Lock, PlannedStatement

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from migrating import recorded, rows, run, tables, write
 
+from tests.integration.migrating import recorded, rows, run, tables, write
 from toolkit import migrate
 from toolkit.errors import InputError, MigrationError
 

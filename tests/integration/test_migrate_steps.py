@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from migrating import NO_TRANSACTION, Once, recorded, rows, run, tables, write
 
+from tests.integration.migrating import NO_TRANSACTION, Once, recorded, rows, run, tables, write
 from toolkit import migrate
 from toolkit.errors import MigrationError
 from toolkit.migrate import State

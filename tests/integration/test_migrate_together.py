@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from migrating import Once, rows, run, tables, write
-from pooler import transaction_pooler
 
+from tests.integration.migrating import Once, rows, run, tables, write
+from tests.integration.pooler import transaction_pooler
 from toolkit import migrate
 from toolkit.errors import ConfigError, MigrationError
 from toolkit.migrate.session import connect, exclusive

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from migrating import Once, recorded, rows, run, tables, write
 
+from tests.integration.migrating import Once, recorded, rows, run, tables, write
 from toolkit import migrate
 from toolkit.errors import ConfigError, InputError, MigrationError, Unauthorized, Unreachable
 from toolkit.migrate import State

@@ -35,7 +35,7 @@ async def test_a_row_is_not_looked_for_before_its_commit_is_visible(
             while "Subscribed to PostgreSQL" not in str(await socket.recv()):
                 pass
             writing = asyncio.create_task(_commit(db, conversation))
-            titles = []
+            titles: list[str] = []
             while len(titles) < COMMITS:
                 *_, event, frame = json.loads(await socket.recv())
                 if event == "postgres_changes":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from acting import Connection, Row, acting, call, column, connect, new_id, sqlstate, value
+
+from tests.integration.acting import Connection, Row, acting, call, column, connect, new_id, sqlstate, value
 
 if TYPE_CHECKING:
     from toolkit.stack import LocalStack

@@ -6,7 +6,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from acting import (
+
+from tests.integration.acting import (
     Connection,
     Row,
     acting,
@@ -19,7 +20,6 @@ from acting import (
     sqlstate,
     value,
 )
-
 from toolkit.model import MESSAGE_TRANSITIONS, TASK_TRANSITIONS, Status
 
 TABLES = ["conversations", "tasks", "messages", "message_chunks", "realtime_watermarks"]

@@ -7,7 +7,8 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from acting import Connection, Row, acting, call, column, connect, new_id, sqlstate, value
+
+from tests.integration.acting import Connection, Row, acting, call, column, connect, new_id, sqlstate, value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from acting import (
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from tests.integration.acting import (
     Connection,
     Row,
     acting,
@@ -23,9 +26,6 @@ from acting import (
     sqlstate,
     value,
 )
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
 from toolkit.model import Digest, canonical_key, key_hash, row_hash
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from acting import Connection, acting, call, column, connect, new_id, sqlstate, value
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.integration.acting import Connection, acting, call, column, connect, new_id, sqlstate, value
 from toolkit.stack import wal
 
 if TYPE_CHECKING:

@@ -10,8 +10,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import CHUNKS, ITEMS, LIMIT, MESSAGES, QUICK, SCOPE, Heard, Server, Shelf, follow, reaches, realtime
 
+from tests.unit.wire import (
+    CHUNKS,
+    ITEMS,
+    LIMIT,
+    MESSAGES,
+    QUICK,
+    SCOPE,
+    Heard,
+    Server,
+    Shelf,
+    follow,
+    reaches,
+    realtime,
+)
 from toolkit.errors import (
     ConfigError,
     GaveUp,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from virtual_time import now, run
 
+from tests.unit.virtual_time import now, run
 from toolkit.agent import paced
 
 if TYPE_CHECKING:

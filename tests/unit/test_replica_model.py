@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_database import ITEMS, SCOPE, Database, digest_of
 
+from tests.unit.small_database import ITEMS, SCOPE, Database, digest_of
 from toolkit.events import Event, RowChanged
 from toolkit.model import (
     ChangeType,

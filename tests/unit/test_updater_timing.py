@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual_time import now, run
 
+from tests.unit.virtual_time import now, run
 from toolkit.errors import StaleAttempt, StoreUnavailable, Unreachable
 from toolkit.model import Status
 from toolkit.updater import CHUNK_BYTES, Outbox, ThrottledMessageUpdater
