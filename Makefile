@@ -1,5 +1,5 @@
 # Two targets for newcomers: `make demo` and `make test`. Each sets up what it needs, once.
-.PHONY: demo test check format clean
+.PHONY: demo test test-container test-external check format clean
 .DEFAULT_GOAL := demo
 
 VENV ?= .venv
@@ -25,6 +25,17 @@ demo: $(VENV)/.ready  ## the main job, end to end, in five scenarios
 
 test: $(VENV)/.dev  ## every test, on real parts
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+LEGS := tests/integration tests/e2e tests/conformance
+
+test-container: $(VENV)/.dev  ## the same tests on Postgres in a container (or the reason why there is none)
+	@if image=$$(tests/containers/build.sh); then \
+		TOOLKIT_POSTGRES_IMAGE=$$image $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --supabase-postgres container $(LEGS); \
+	else echo "make: the tests on Postgres in a container were skipped" >&2; fi
+
+test-external: $(VENV)/.dev  ## the same tests on the project that SUPABASE_URL and the other variables name
+	@$(BIN)/realtime-toolkit migrate up
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --supabase-external $(LEGS)
 
 check: $(VENV)/.dev  ## lint, format, types
 	@$(BIN)/ruff check .

@@ -16,7 +16,8 @@
 the migrations in ``supabase/migrations``. A test that asks for ``supabase_branch`` gets a freshly migrated
 database of its own on the same server, and ``as_user`` and the others then speak to that.
 
-``--supabase-postgres`` says where Postgres comes from; the ini option ``supabase_migrations`` names another
+``--supabase-postgres`` says where Postgres comes from, ``--supabase-external`` uses a project that is already
+there instead of a stack (tests that need more than a project has are skipped); the ini option ``supabase_migrations`` names another
 folder of migrations; overriding the fixture ``supabase_stack_options`` gives any argument of
 :class:`toolkit.stack.LocalStack`. ``listener_for`` needs the toolkit's own migrations (``realtime-toolkit
 init``), the rest does not.
@@ -27,24 +28,26 @@ Loaded by every pytest run where the toolkit is installed, so it imports nothing
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import uuid
 import weakref
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from supabase import AsyncClient
 
     from toolkit.listener import Listener
     from toolkit.model import Scope, Verdict
+    from toolkit.settings import Settings
     from toolkit.stack import LocalStack
     from toolkit.stack.faults import Fault
     from toolkit.store import RestStore
@@ -59,6 +62,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="WHERE",
         default="embedded",
         help="Postgres of the fixture supabase_stack: embedded (default), container, or a postgresql:// address",
+    )
+    parser.getgroup("supabase").addoption(
+        "--supabase-external",
+        action="store_true",
+        help="use the project that SUPABASE_URL and the other variables name, instead of a local stack",
     )
     parser.getgroup("supabase").addoption(
         "--supabase-verify",
@@ -175,6 +183,47 @@ class StackThread:
             await self._down.wait()
 
 
+class ExternalProject:
+    """A project that is already there: hosted, ``supabase start``, or self-hosted.
+
+    It has what a stack has that any project has. Asking it for more (faults, a superuser) skips the test,
+    saying what was asked for.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = settings.require("url")
+        self.anon_key = settings.require("anon_key")
+        self.service_role_key = settings.require("service_role_key")
+        self.jwt_secret = settings.require("jwt_secret")
+        self.database_url = settings.require("database_url")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Raises :class:`~toolkit.errors.ConfigError` naming the variable that is missing."""
+        from toolkit.settings import Settings
+
+        return cls(Settings.from_env(env))
+
+    def env(self) -> dict[str, str]:
+        return {
+            "SUPABASE_URL": self.url,
+            "SUPABASE_ANON_KEY": self.anon_key,
+            "SUPABASE_SERVICE_ROLE_KEY": self.service_role_key,
+            "SUPABASE_JWT_SECRET": self.jwt_secret,
+            "DATABASE_URL": self.database_url,
+        }
+
+    def token(self, user_id: str, *, expires_in: int = 3600, **claims: Any) -> str:
+        from toolkit.settings import mint_token
+
+        return mint_token(self.jwt_secret, str(user_id), expires_in=expires_in, claims=claims)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        pytest.skip(f"a project that is already there has no {name}")
+
+
 @dataclass(frozen=True, slots=True)
 class TestUser:
     """A user of the stack: a token that is accepted everywhere. Signing up is not needed."""
@@ -236,15 +285,20 @@ def supabase_stack_thread(supabase_stack_options: dict[str, Any]) -> Iterator[St
 
 
 @pytest.fixture(scope="session")
-def supabase_stack(supabase_stack_thread: StackThread) -> LocalStack:
+def supabase_stack(request: pytest.FixtureRequest) -> LocalStack:
     """A running, migrated stack, shared by the tests of a session."""
-    return supabase_stack_thread.stack
+    if request.config.getoption("--supabase-external"):
+        return cast("LocalStack", ExternalProject.from_env(os.environ))
+    thread: StackThread = request.getfixturevalue("supabase_stack_thread")
+    return thread.stack
 
 
 @pytest.fixture
-def supabase_branch(supabase_stack_thread: StackThread) -> Iterator[LocalStack]:
+def supabase_branch(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
     """A stack with a freshly migrated database of the test's own, on the server of ``supabase_stack``."""
-    thread = supabase_stack_thread
+    if request.config.getoption("--supabase-external"):
+        pytest.skip("a project that is already there has no branches")
+    thread: StackThread = request.getfixturevalue("supabase_stack_thread")
     branch = thread.stack.branch()
     thread.call(branch.start())
     try:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,8 @@ from toolkit.migrate import packaged_migrations
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from toolkit.stack import LocalStack
 
 MIGRATION = """
 create table public.notes (id bigint generated always as identity primary key, owner uuid default auth.uid(), body text);
@@ -158,6 +160,28 @@ def test_a_stack_that_cannot_start_fails_in_one_line(project: Path) -> None:
     out = run(project, "--tb=line", test_it="def test_it(supabase_stack): pass")
     assert "1 error" in out, out
     assert "MigrationError: 20260102000000_wrong.sql" in out, out
+
+
+def test_a_project_that_is_already_there(chat_project: Path, stack: LocalStack, monkeypatch: Any) -> None:
+    for name, value in stack.env().items():
+        monkeypatch.setenv(name, value)
+    out = run(
+        chat_project,
+        "-rs",
+        "--supabase-external",
+        test_example=example(),
+        test_more="""
+        def test_a_branch(supabase_branch): pass
+        def test_a_superuser(supabase_stack): supabase_stack.admin_url
+        async def test_a_user(as_user):
+            async with as_user().client() as client:
+                await client.table("conversations").insert({"title": "x"}).execute()
+        """,
+    )
+    assert "1 passed, 3 skipped" in out, out
+    assert "has no branches" in out, out
+    assert "has no faults" in out, out
+    assert "has no admin_url" in out, out
 
 
 def test_a_run_that_does_not_use_it_pays_nothing(project: Path) -> None:
