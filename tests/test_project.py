@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import toolkit
+
 ROOT = Path(__file__).parent.parent
 
 LISTENING = {"listener", "session", "keeper", "outbox", "source"}
@@ -171,3 +173,9 @@ def test_the_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> No
 def test_the_version_has_its_changelog_entry() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_public_name_is_there() -> None:
+    assert {name: getattr(toolkit, name).__name__ for name in toolkit.__all__} == {
+        n: n for n in toolkit.__all__
+    }

@@ -10,6 +10,59 @@
                                                                              ▲                      ▲
                                                                        sync (recovery)        digest (truth)
 
-Write with :class:`ThrottledMessageUpdater` or :func:`run_task`, read with :class:`Listener`, prove with
-:func:`reconcile`. ``toolkit.stack`` is a local Supabase for development and tests.
+Write with :class:`ThrottledMessageUpdater`, :func:`run_task` or :func:`stream_text`, read with
+:class:`Listener`, prove with :func:`toolkit.reconcile.reconcile`. :class:`LocalStack` is a local Supabase for
+development and tests. Names are imported when they are first used.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toolkit.agent import Worker, run_task, stream_text
+    from toolkit.errors import ToolkitError
+    from toolkit.listener import Listener
+    from toolkit.model import Scope, Status, Verdict
+    from toolkit.replica import Replica
+    from toolkit.settings import Settings
+    from toolkit.stack import LocalStack
+    from toolkit.store import PostgresStore, RestStore
+    from toolkit.updater import ThrottledMessageUpdater
+
+__all__ = [
+    "Listener",
+    "LocalStack",
+    "PostgresStore",
+    "Replica",
+    "RestStore",
+    "Scope",
+    "Settings",
+    "Status",
+    "ThrottledMessageUpdater",
+    "ToolkitError",
+    "Verdict",
+    "Worker",
+    "run_task",
+    "stream_text",
+]
+
+_HOME = {
+    "agent": ("Worker", "run_task", "stream_text"),
+    "errors": ("ToolkitError",),
+    "listener": ("Listener",),
+    "model": ("Scope", "Status", "Verdict"),
+    "replica": ("Replica",),
+    "settings": ("Settings",),
+    "stack": ("LocalStack",),
+    "store": ("PostgresStore", "RestStore"),
+    "updater": ("ThrottledMessageUpdater",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f"toolkit.{module}"), name)
+    raise AttributeError(f"module 'toolkit' has no attribute {name!r}")
