@@ -71,8 +71,6 @@ class Deliveries:
         self, table: Table, role: str, event: Event, whose: Whose, selectable: tuple[str, ...]
     ) -> Delivery:
         place = (table.name, role, event, whose)
-        if not selectable:
-            return Delivery(*place, None)
         if event is Event.DELETE:
             return Delivery(*place, self._deleted(table, selectable))
         if not table.key:
