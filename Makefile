@@ -33,9 +33,10 @@ test-container: $(VENV)/.dev  ## the same tests on Postgres in a container (or t
 		TOOLKIT_POSTGRES_IMAGE=$$image $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --supabase-postgres container $(LEGS); \
 	else echo "make: the tests on Postgres in a container were skipped" >&2; fi
 
+# One at a time: there is one database, and some tests reap every task in it.
 test-external: $(VENV)/.dev  ## the same tests on the project that SUPABASE_URL and the other variables name
 	@$(BIN)/realtime-toolkit migrate up
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --supabase-external $(LEGS)
+	@$(BIN)/python -m pytest --supabase-external $(LEGS)
 
 check: $(VENV)/.dev  ## lint, format, types
 	@$(BIN)/ruff check .
