@@ -20,7 +20,7 @@ from toolkit.stack.rows import Layout, Row, Shape
 from toolkit.stack.values import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from psycopg import AsyncConnection
 
@@ -61,6 +61,8 @@ class ChangeFeed:
     """Groups of subscribers, and :meth:`process`, which tells them of a batch of changes."""
 
     def __init__(self, max_record_bytes: int) -> None:
+        self.distort: Callable[[list[Row]], None] | None = None
+        """Spoils rows before anybody gets them (for faults)."""
         self.announced = False
         """Whether changes of the catalogue are announced in the WAL."""
         self._max_record_bytes = max_record_bytes
@@ -124,6 +126,8 @@ class ChangeFeed:
         a policy raises."""
         await self._read_catalog(connection, {change.relation.oid for change in changes})
         batch = await self._render(connection, changes)
+        if self.distort is not None:
+            self.distort(batch)
         groups = {group: list(group.members) for oid in _oids(batch) for group in self._by_oid.get(oid, ())}
         matches = await _Filters(batch, groups).decide(connection)
         seen = await _visible(connection, batch, groups, matches, {change.xid for change in changes})
@@ -180,6 +184,8 @@ def _oids(batch: list[Row]) -> list[int]:
 
 def error_of(row: Row, role: str) -> str | None:
     """Why nothing of the row may be shown to the role, whatever its filters and policies say."""
+    if row.error is not None:
+        return row.error
     if row.kind == "DELETE":
         return None
     if not row.table.key:
@@ -250,7 +256,10 @@ async def _visible(
     matches: _Filters,
     xids: set[int],
 ) -> dict[Reader, set[int]]:
-    """Rows that policies let each reader see, of those that it would get and that have policies."""
+    """Rows that policies let each reader see, of those that it would get and that have policies.
+
+    Waits for the commits even if no policy is asked: who is told of a change may look at once.
+    """
     candidates: dict[tuple[Reader, int], list[int]] = {}
     for group in groups:
         reader = group.key.reader
@@ -265,7 +274,7 @@ async def _visible(
         visible_sql(reader, batch[indexes[0]].table, rows.keys_of(batch[index] for index in indexes))
         for (reader, _), indexes in unique.items()
     ]
-    answers = await ask_settled(connection, xids, questions) if questions else []
+    answers = await ask_settled(connection, xids, questions)
     seen: dict[Reader, set[int]] = {}
     for ((reader, _), indexes), answer in zip(unique.items(), answers, strict=True):
         seen.setdefault(reader, set()).update(indexes[position] for position in answer)

@@ -41,10 +41,9 @@ class Sent:
         )
 
 
-def is_message(item: object) -> bool:
+def is_message(item: wal.RowChange) -> bool:
     return (
-        isinstance(item, wal.RowChange)
-        and item.relation.schema == "realtime"
+        item.relation.schema == "realtime"
         and item.relation.table.startswith("messages")
         and item.kind == "INSERT"
     )

@@ -57,7 +57,7 @@ class _Shadow:
     oids: frozenset[int]
 
 
-async def follow(connection: AsyncConnection[Any]) -> Published:
+async def follow(connection: AsyncConnection[Any], *, look_only: bool = False) -> Published:
     """Make the shadow publications equal to ``supabase_realtime``; what is published. One query if they
     are. Raises :class:`psycopg.Error`, for one where the role does not own a table."""
     cursor = await connection.execute(_STATE.encode())
@@ -76,7 +76,7 @@ async def follow(connection: AsyncConnection[Any]) -> Published:
     statements = [
         s for name, shadow in wanted.items() for s in _changes(name, known.get(name), shadow, names)
     ]
-    if statements:
+    if statements and not look_only:
         async with connection.transaction():
             await connection.execute("set local lock_timeout = '3s'")
             for statement in statements:

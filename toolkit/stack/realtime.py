@@ -16,6 +16,7 @@ from toolkit.stack.limits import Limits
 from toolkit.stack.pace import Pace
 from toolkit.stack.server import Server
 from toolkit.stack.sockets import RefusedError, Socket
+from toolkit.stack.striking import Striker
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -41,13 +42,16 @@ class RealtimeServer:
         self.sockets: set[Socket] = set()
         self._api_keys = dict(api_keys or {})
         resolved = pace if isinstance(pace, Pace) else Pace.named(pace)
-        self.server = Server(database_url, jwt_secret, self._api_keys, limits or Limits(), resolved)
+        self.server = Server(
+            database_url, jwt_secret, self._api_keys, limits or Limits(), resolved, self.faults
+        )
         self._running = False
 
     async def start(self) -> None:
         """Returns when changes are being read. Raises :class:`psycopg.Error`. Idempotent."""
         if not self._running:
             self._running = True
+            self.faults.on_strike(Striker(self))
             try:
                 await self.server.start()
             except BaseException:
@@ -95,6 +99,8 @@ class RealtimeServer:
     def admit(self, path: str, headers: Headers) -> tuple[Vsn, str]:
         """Whether an upgrade request may come in. Raises :class:`RefusedError`."""
         server = self.server
+        if self.faults.armed and (fault := self.faults.strike("refuse")):
+            raise RefusedError(int(fault.number), "Token has expired" if fault.number == 401 else "refused")
         admitted = sockets.admit(
             path, headers, jwt_secret=server.jwt_secret, api_keys=self._api_keys, now=time.time()
         )
@@ -112,5 +118,5 @@ class RealtimeServer:
             await asyncio.sleep(limit / 10)
             now = time.monotonic()
             for socket in list(self.sockets):
-                if now - socket.last_frame > limit:
+                if socket.is_idle(now, limit):
                     socket.close(1000)

@@ -40,6 +40,8 @@ class Row:
     record: Values
     old: Values
     too_large: bool = False
+    error: str | None = None
+    """Why nothing of it may be shown to anybody (for faults)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,3 +204,15 @@ def commit_timestamp(milliseconds: int) -> bytes:
 def keys_of(rows: Iterable[Row]) -> list[list[str]]:
     """Texts of the primary key of each row, in the key's order."""
     return [[text_of(row.record[name]) or "" for name in row.table.key] for row in rows]
+
+
+def truncate(row: Row, how: str) -> str | None:
+    """Withhold values as it happens to large or forbidden ones (for faults): ``toast``, ``413``, ``400``
+    or ``401``; the error in place of all values for the last two."""
+    if how in ("400", "401"):
+        return NO_KEY if how == "400" else UNAUTHORIZED
+    others = [name for name in row.record if name not in row.table.key]
+    row.too_large = how == "413"
+    if others and row.kind != "DELETE":
+        row.record.pop(max(others, key=lambda name: len(row.record[name])))
+    return None

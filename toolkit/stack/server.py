@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
 import json
 import logging
@@ -26,10 +27,13 @@ from toolkit.stack.limits import Limits, RateCounter
 from toolkit.stack.pace import Pace, draw
 from toolkit.stack.phash import phash2
 from toolkit.stack.replication import ReplicationReader
+from toolkit.stack.rows import truncate
 
 if TYPE_CHECKING:
     from toolkit.stack.channels import Channel
+    from toolkit.stack.faults import Faults
     from toolkit.stack.presence import Diff
+    from toolkit.stack.rows import Row
     from toolkit.stack.sessions import Session
 
 log = logging.getLogger("toolkit.stack.realtime")
@@ -37,13 +41,21 @@ log = logging.getLogger("toolkit.stack.realtime")
 
 class Server:
     def __init__(
-        self, database_url: str, jwt_secret: str, api_keys: Mapping[str, str], limits: Limits, pace: Pace
+        self,
+        database_url: str,
+        jwt_secret: str,
+        api_keys: Mapping[str, str],
+        limits: Limits,
+        pace: Pace,
+        faults: Faults,
     ) -> None:
+        self.faults = faults
         self.jwt_secret = jwt_secret
         self.limits = limits
         self.pace = pace
         self.hub = Hub()
         self.feed = ChangeFeed(limits.max_record_bytes)
+        self.feed.distort = self._distort_rows
         self.users: set[Session] = set()
         self.auth = Link(database_url, "realtime_connect")
         self._admin = Link(database_url, "realtime_subscription_manager")
@@ -53,8 +65,11 @@ class Server:
         self._published: frozenset[int] | None = None
         self._catalog_changed = asyncio.Event()
         self._deaf_until = 0.0
+        self._withheld_until = 0.0
         self._subscribed_before = False
         self._dropping = False
+        self._transaction = (0, 0)
+        self._cutting: int | None = None
         streams = (publication.STREAM, publication.STREAM_INSERTS, publication.MESSAGES)
         self.reader = ReplicationReader(database_url, streams)
         self.reset_counters()
@@ -120,7 +135,7 @@ class Server:
 
     def heard(self, session: Session) -> bool:
         """Whether a heartbeat is answered."""
-        return True
+        return not (self.faults.armed and self.faults.strike("mute-heartbeats"))
 
     # --- the WAL ----------------------------------------------------------------------------------
 
@@ -144,19 +159,18 @@ class Server:
                 await self._process(batch.items)
             except psycopg.Error as error:
                 log.error("PoolingReplicationError: a batch of changes is lost: %s", str(error).strip())
-                self._deaf_until = time.monotonic() + draw(self.pace.after_failed_batch)
+                self.deafen(draw(self.pace.after_failed_batch))
             self.reader.done(batch)
 
     async def _process(self, items: list[wal.RowChange | wal.LogicalMessage]) -> None:
         for item in items:
             if isinstance(item, wal.LogicalMessage):
-                if item.prefix == "toolkit":
-                    await self._until_visible(item.xid)
-                    self.feed.forget_catalog()
-                    self._catalog_changed.set()
-            elif messages.is_message(item) and (sent := messages.read(item)) is not None:
-                messages.send(self.hub, sent)
+                await self._notice(item)
+            elif messages.is_message(item):
+                self._send_message(item)
         changes = self.feed.wanted(items)
+        if changes and (self.faults.armed or self._cutting is not None):
+            changes = await self._distort(changes)
         if not changes or time.monotonic() < self._deaf_until or self._too_many_events():
             return
         async with self._rls.use() as connection:
@@ -164,9 +178,17 @@ class Server:
         for channels, parts in frames:
             self._deliver([channel for channel in channels if not channel.closed], parts)
 
-    async def _until_visible(self, xid: int) -> None:
-        async with self._rls.use() as connection:
-            await ask_settled(connection, [xid], [])
+    async def _notice(self, message: wal.LogicalMessage) -> None:
+        if message.prefix == "toolkit":  # the catalogue has changed
+            async with self._rls.use() as connection:
+                await ask_settled(connection, [message.xid], [])
+            self.feed.forget_catalog()
+            self._catalog_changed.set()
+
+    def _send_message(self, change: wal.RowChange) -> None:
+        sent = messages.read(change)
+        if sent is not None and not (self.faults.armed and self.faults.strike("send-swallowed")):
+            messages.send(self.hub, sent)
 
     def _deliver(self, channels: list[Channel], frames: list[bytes]) -> None:
         if not frames:
@@ -175,6 +197,47 @@ class Server:
         for channel in channels:
             channel.send_frame(data)
         self.database_events.add(time.monotonic(), len(frames) * len(channels))
+
+    async def _distort(self, changes: list[wal.RowChange]) -> list[wal.RowChange]:
+        """What faults leave of a batch."""
+        if self.faults.strike("batch-lost"):
+            log.error("PoolingReplicationError: a batch of changes is lost: a fault")
+            self.deafen(draw(self.pace.after_failed_batch))
+        if late := self.faults.strike("delay"):
+            await asyncio.sleep(late.number)
+        if any(change.kind == "DELETE" for change in changes) and self.faults.strike("delete-lost"):
+            changes = [change for change in changes if change.kind != "DELETE"]
+        if self.faults.strike("duplicate"):
+            changes = [changes[0], *changes]
+        return self._cut(changes)
+
+    def _cut(self, changes: list[wal.RowChange]) -> list[wal.RowChange]:
+        """Without what a fault cuts off a transaction, in this batch and in those to come."""
+        kept = []
+        for change in changes:
+            if change.xid != self._transaction[0]:
+                self._transaction = (change.xid, 0)
+            self._transaction = (change.xid, self._transaction[1] + 1)
+            fault = self.faults.waiting("cut-transaction")
+            if fault is not None and self._transaction[1] > fault.number:
+                self.faults.strike("cut-transaction")
+                self._cutting = change.xid
+            if change.xid != self._cutting:
+                kept.append(change)
+        return kept
+
+    def _distort_rows(self, batch: list[Row]) -> None:
+        if self.faults.armed and batch and (fault := self.faults.strike("truncated")):
+            batch[0].error = truncate(batch[0], str(fault.argument))
+
+    def deafen(self, seconds: float) -> None:
+        """Lose all changes that come within so many seconds."""
+        self._deaf_until = max(self._deaf_until, time.monotonic() + seconds)
+
+    def withhold_tables(self, seconds: float) -> None:
+        """Do not decode tables published from now on, for so many seconds."""
+        self._withheld_until = time.monotonic() + seconds
+        asyncio.get_running_loop().call_later(seconds, self._catalog_changed.set)
 
     def _too_many_events(self) -> bool:
         triggered = self.database_events.sample(time.monotonic())
@@ -190,6 +253,8 @@ class Server:
         if not self._subscribed_before:
             self._subscribed_before = True
             await asyncio.sleep(draw(self.pace.first_subscription))
+        if self.faults.armed and (late := self.faults.strike("late-subscription")):
+            await asyncio.sleep(late.number)
         while not channel.closed:
             try:
                 await self._subscribe(channel)
@@ -241,7 +306,8 @@ class Server:
 
     async def _follow_publication(self) -> None:
         async with self._admin.use() as connection:
-            published = await publication.follow(connection)
+            withheld = time.monotonic() < self._withheld_until
+            published = await publication.follow(connection, look_only=withheld)
         self.feed.announced = published.announced
         self._published = published.oids
 
@@ -287,6 +353,8 @@ class Server:
             )
             if replay is None:
                 return []
+            if self.faults.armed and (cap := self.faults.strike("replay-capped")):
+                replay = dataclasses.replace(replay, limit=int(cap.number))
             async with self.auth.use() as connection:
                 found = await messages.stored(connection, channel.name, replay)
         except messages.ReplayError as error:

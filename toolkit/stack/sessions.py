@@ -96,8 +96,12 @@ class Session:
             self.send(phoenix.unmatched(push))
 
     async def _join_then_work(self, push: Message) -> None:
+        faults = self.server.faults
         try:
-            await self._join(push)
+            if faults.armed and (late := faults.strike("join-late")):
+                await asyncio.sleep(late.number)
+            if not (faults.armed and faults.strike("join-never")):
+                await self._join(push)
         finally:
             self._joining = None
         self._work()

@@ -63,6 +63,7 @@ class Socket(asyncio.Protocol):
         self._fragments: list[bytes] = []
         self._opcode = Opcode.TEXT
         self._ending = False
+        self._frozen = False
         self._deciding: asyncio.Task[None] | None = None
 
     # --- asyncio.Protocol -------------------------------------------------------------------------
@@ -74,6 +75,8 @@ class Socket(asyncio.Protocol):
             self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._frozen:
+            return
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             if isinstance(event, Request):
@@ -147,13 +150,14 @@ class Socket(asyncio.Protocol):
 
     def send_frame(self, data: bytes) -> None:
         """Write frames that are made already; a client that does not keep up is cut off."""
-        if self._ending or self._protocol.state is not State.OPEN:
+        if self._ending or self._frozen or self._protocol.state is not State.OPEN:
             return
         self._transport.write(data)
         if self._transport.get_write_buffer_size() > self._realtime.server.limits.send_buffer_bytes:
-            self._cut_off()
+            self.cut_off()
 
-    def _cut_off(self) -> None:
+    def cut_off(self) -> None:
+        """Part with a client that does not keep up: what it has not taken by then is lost."""
         waiting = self._transport.get_write_buffer_size()
         log.error("SlowConsumer: %d bytes wait for a client that does not read; it is cut off", waiting)
         if self.session is not None:
@@ -170,6 +174,16 @@ class Socket(asyncio.Protocol):
         elif self._protocol.state is State.CONNECTING:
             self.abort()
         self._ending = True
+
+    def freeze(self) -> None:
+        """Neither read nor write any more, and leave the connection open."""
+        self._frozen = True
+        self._transport.pause_reading()
+        if self.session is not None:
+            self.session.end()
+
+    def is_idle(self, now: float, limit: float) -> bool:
+        return not self._frozen and now - self.last_frame > limit
 
     def abort(self) -> None:
         """End the TCP connection without a word."""
