@@ -35,7 +35,7 @@ insert into realtime_toolkit.origin default values;
 -- database's oid (new in a copy by template); the cluster's system identifier and timeline where they can
 -- be read. SECURITY DEFINER, so that every role gets the same answer without a grant on the parts.
 create function realtime_toolkit.epoch() returns text
-language plpgsql stable security definer set search_path = ''
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   cluster text := '';

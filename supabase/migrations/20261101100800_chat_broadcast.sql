@@ -4,7 +4,7 @@
 
 -- event chunk:  {message_id, attempt, seq, position, body}
 create function realtime_toolkit.broadcast_chunk() returns trigger
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform realtime.send(
@@ -23,7 +23,7 @@ revoke all on function realtime_toolkit.broadcast_chunk() from public, anon, aut
 
 -- event status:  {table, row_id, attempt, status, version}
 create function realtime_toolkit.broadcast_status() returns trigger
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform realtime.send(

@@ -180,7 +180,8 @@ async def test_the_functions_do_not_lift_rls(db: Connection) -> None:
     unpinned = """
         select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
         where (n.nspname = 'realtime_toolkit' or (n.nspname = 'public' and p.proname = any (%s)))
-        and not coalesce(p.proconfig @> array['search_path=""'], false)"""
+        and not coalesce(p.proconfig @> array['search_path=' || case when p.prosecdef
+            then 'pg_catalog, pg_temp' else '""' end], false)"""
     assert await column(db, unpinned, [*FUNCTIONS, "track_table", "untrack_table"]) == []
 
 

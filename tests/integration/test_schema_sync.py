@@ -26,7 +26,10 @@ from tests.integration.acting import (
     sqlstate,
     value,
 )
+from toolkit.errors import ConfigError
 from toolkit.model import Digest, canonical_key, key_hash, row_hash
+from toolkit.stack.places import cache_dir
+from toolkit.stack.postgres import find_install
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -514,6 +517,26 @@ async def test_pages_of_one_transaction_with_many_rows(there: Connection, member
     assert states(row for page in delta for row in page["rows"]) == states(whole["rows"])
 
 
+async def test_a_page_costs_what_is_on_it_and_not_what_is_left(
+    there: Connection, member: str, tenant: int
+) -> None:
+    """Whoever walks a large scope reads each row once, by the scope's index."""
+    made = await order(there, tenant)
+    await there.execute(
+        "insert into order_lines (order_id, line_no, tenant_id, sku, quantity) "
+        "select %s, n, %s, 'sku', 1 from generate_series(1, 30000) n order by md5(n::text)",
+        [made, tenant],
+    )
+    await there.execute("vacuum analyze order_lines")
+    reads = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relid = 'order_lines'::regclass"
+    async with there.transaction():
+        # To the planner as a table that is too large for memory, where it would rather sort than walk an index.
+        await there.execute("set local random_page_cost = 400")
+        first = await sync(there, tenant, page_size=100)
+        await sync(there, tenant, page_size=100, after=first["after"])
+        assert await value(there, reads) < 1000
+
+
 async def test_wide_rows_cut_a_page_too(there: Connection, member: str, tenant: int) -> None:
     for _ in range(6):
         await order(there, tenant, "x" * 3_000_000)
@@ -713,6 +736,44 @@ async def test_a_copy_of_the_database_is_another_epoch(stack: LocalStack, elsewh
                 ) == (await column(one, "select relation::text from realtime_toolkit.tracked order by 1"))
         finally:
             admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(copy)))
+
+
+async def test_a_dump_restored_is_another_epoch_of_the_same_rows(
+    stack: LocalStack, elsewhere: str, there: Connection, member: str, tenant: int
+) -> None:
+    """Tracking survives pg_dump: triggers, registry, identity, and every row's own stamps."""
+    version = await value(there, "select current_setting('server_version_num')::int / 10000")
+    try:
+        tools = find_install(version, cache_dir()).bin
+    except ConfigError as why:
+        pytest.skip(str(why))
+    await line(there, tenant, await order(there, tenant), 1)
+    before = await sync(there, tenant, member)
+    source = make_conninfo(stack.admin_url, dbname=str(conninfo_to_dict(elsewhere)["dbname"]))
+    dump = await asyncio.create_subprocess_exec(
+        tools / "pg_dump", "--dbname", source, stdout=asyncio.subprocess.PIPE
+    )
+    script, _ = await dump.communicate()
+    name = f"restored_{new_id()[:8]}"
+    target = make_conninfo(stack.admin_url, dbname=name)
+    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+        try:
+            load = await asyncio.create_subprocess_exec(
+                tools / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--dbname", target,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            await load.communicate(script)
+            assert load.returncode == 0
+            async with connect(make_conninfo(elsewhere, dbname=name)) as restored:
+                after = await sync(restored, tenant, member, since=before["cursor"], epoch=before["epoch"])
+                assert after["full"]
+                assert (states(after["rows"]), after["digest"]) == (states(before["rows"]), before["digest"])
+                await restored.execute("update orders set total = 1 where tenant_id = %s", [tenant])
+                delta = await sync(restored, tenant, member, since=after["cursor"], epoch=after["epoch"])
+                assert [row["version"] for row in delta["rows"]] == [2]
+        finally:
+            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 async def test_rows_with_numbers_from_the_future_come_once(
