@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -12,9 +13,11 @@ import venv
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
 
 import toolkit
+from toolkit.cli import cli
 
 ROOT = Path(__file__).parent.parent
 
@@ -179,3 +182,27 @@ def test_every_public_name_is_there() -> None:
     assert {name: getattr(toolkit, name).__name__ for name in toolkit.__all__} == {
         n: n for n in toolkit.__all__
     }
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """Words of every ``realtime-toolkit …`` in a fenced block."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
+    lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines()]
+    return [
+        shlex.split(line[line.index("realtime-toolkit") :]) for line in lines if "realtime-toolkit " in line
+    ]
+
+
+@pytest.mark.parametrize("words", commands_in((ROOT / "README.md").read_text()), ids=" ".join)
+def test_every_command_in_the_readme_exists(words: list[str]) -> None:
+    command: click.Command = cli
+    for word in words[1:]:
+        if isinstance(command, click.Group) and not word.startswith("-"):
+            command = command.commands[word]
+    known = {name for parameter in command.params for name in parameter.opts}
+    assert {word.partition("=")[0] for word in words if word.startswith("--") and word != "--"} <= known
+
+
+def test_every_command_is_in_the_readme() -> None:
+    table = (ROOT / "README.md").read_text()
+    assert not [name for name in cli.commands if f"`{name}" not in table]
