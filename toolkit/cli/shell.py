@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,8 +57,15 @@ def say(line: str) -> None:
 
 def emit(value: Any) -> None:
     """A result as one line of JSON on stdout, flushed: whoever reads it may be waiting."""
-    click.echo(json.dumps(value, default=str, ensure_ascii=False))
+    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
     sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    """A fraction is a number where JSON's readers get it back exactly, else text."""
+    if isinstance(value, Decimal) and Decimal(repr(float(value))) == value:
+        return float(value)
+    return str(value)
 
 
 def quiet() -> None:
