@@ -83,7 +83,8 @@ begin
     raise exception '% is not an ordinary table', target
       using errcode = 'wrong_object_type', hint = case
         when rel.relkind = 'p' or rel.relispartition
-          then 'Realtime delivers the changes of partitions, never of the table above them: track a table without partitions.'
+          then 'Realtime delivers the changes of partitions, never of the table above them: '
+            'track a table without partitions.'
         else 'Track the table that the data is in.' end;
   end if;
   if rel.relpersistence <> 'p' then
@@ -110,8 +111,8 @@ begin
         hint = 'scope_column names the column whose value says which scope a row belongs to.';
   end if;
   if not rel.attnotnull then
-    raise exception 'the scope column % of % may be null, and such a row would belong to no scope', scope_column, target
-      using errcode = 'object_not_in_prerequisite_state',
+    raise exception 'the scope column % of % may be null, and such a row would belong to no scope',
+      scope_column, target using errcode = 'object_not_in_prerequisite_state',
         hint = format('alter table %s alter column %I set not null;', target, scope_column);
   end if;
 
@@ -142,14 +143,16 @@ begin
       and (a.atttypid <> w.type or a.attgenerated <> '' or a.attidentity <> '')
     order by a.attnum
   loop
-    raise exception 'column % of % is there already, but not as a plain column of type %', bad.attname, target, bad.wanted
+    raise exception 'column % of % is there already, but not as a plain column of type %',
+      bad.attname, target, bad.wanted
       using errcode = 'datatype_mismatch', detail = format('It is of type %s.', bad.type),
         hint = format('Rename it, or change its type: alter table %s alter column %I type %s;',
           target, bad.attname, bad.wanted);
   end loop;
 end
 $$;
-revoke all on function realtime_toolkit.check_trackable(regclass, text, text) from public, anon, authenticated, service_role;
+revoke all on function realtime_toolkit.check_trackable(regclass, text, text)
+  from public, anon, authenticated, service_role;
 
 -- Adds what is missing of the four columns and returns the names of those. Constant defaults first, so the
 -- table is not rewritten. changed_in of the rows that are there already is this transaction, so that a

@@ -19,83 +19,93 @@ create type realtime_toolkit.followed as (
   row_sql text          -- the columns the caller may select, as jsonb
 );
 
--- The tables of a kind of which the caller may read at least key, scope column, version and changed_in.
+-- The tables of a kind of which the caller may read at least key, scope column, version and changed_in. One
+-- that has lost its key or scope column since it was tracked is an error: left out, it would be a silent gap.
 create function realtime_toolkit.readable_tables(kind text) returns setof realtime_toolkit.followed
 language plpgsql stable set search_path = ''
 as $$
+declare
+  each realtime_toolkit.followed;
 begin
-  return query
-  with cols as (
-    select k.relation, k.scope_column, a.attname::text as name, a.attnum,
-      realtime_toolkit.base_type(a.atttypid)::regtype as type,
-      has_column_privilege(k.relation, a.attnum, 'select') as readable,
-      p.place
-    from realtime_toolkit.tracked k
-    join pg_catalog.pg_attribute a on a.attrelid = k.relation and a.attnum > 0 and not a.attisdropped
-    left join lateral (
-      select key.place
-      from pg_catalog.pg_index i, unnest(i.indkey::int2[]) with ordinality as key (attnum, place)
-      where i.indrelid = k.relation and i.indisprimary
-        and key.attnum = a.attnum and key.place <= i.indnkeyatts
-    ) p on true
-    where k.kind = readable_tables.kind
-  ),
-  quoted as (
-    select c.*, q.quote,
-      lag(q.quote) over w as closing,
-      c.place is not null and lead(c.place) over w is null as is_last
-    from cols c
-    cross join lateral (select case when c.type = 'uuid'::regtype then '"' else '' end as quote) q
-    window w as (partition by c.relation order by c.place)
-  ),
-  tables as (
-    select c.relation, c.scope_column,
-      array_agg(c.name order by c.place) filter (where c.place is not null) as keys,
-      array_agg(format_type(c.type, null) order by c.place) filter (where c.place is not null) as key_types,
-      max(format_type(c.type, null)) filter (where c.name = c.scope_column) as scope_type,
-      array_agg(c.name order by c.attnum) filter (where c.readable) as columns,
-      -- Integers and UUIDs read the same in JSON as in plain text, which is several times as fast.
-      case when bool_and(c.type in ('int2'::regtype, 'int4', 'int8', 'uuid')) filter (where c.place is not null)
-        then string_agg(
-          format('%L || t.%I', case when c.place = 1 then '[' else c.closing || ', ' end || c.quote, c.name),
-          ' || ' order by c.place) filter (where c.place is not null)
-          || format(' || %L', max(c.quote) filter (where c.is_last) || ']')
-        else 'jsonb_build_array(' || string_agg(
-          format(case when c.type = 'bytea'::regtype then 'encode(t.%I, ''hex'')' else 't.%I' end, c.name),
-          ', ' order by c.place) filter (where c.place is not null) || ')::text'
-      end as key_sql,
-      -- bytea as Realtime shows it: hexadecimal without a prefix.
-      case when bool_and(c.readable and c.type <> 'bytea'::regtype) then 'to_jsonb(t)'
-        else '(select to_jsonb(r) from (select ' || string_agg(
-          format(case when c.type = 'bytea'::regtype then 'encode(t.%1$I, ''hex'') as %1$I' else 't.%1$I' end, c.name),
-          ', ' order by c.attnum) filter (where c.readable) || ') r)'
-      end as row_sql,
-      bool_and(c.readable) filter (
-        where c.place is not null or c.name in (c.scope_column, 'version', 'changed_in')) as followable
-    from quoted c
-    group by c.relation, c.scope_column
-  )
-  select n.nspname || '.' || r.relname, n.nspname::text, r.relname::text, format('%I.%I', n.nspname, r.relname),
-    t.scope_column, t.keys, t.columns, t.scope_type, t.key_types,
-    format('t.%I = cast($1 as %s)', t.scope_column, t.scope_type), t.key_sql, t.row_sql
-  from tables t
-  join pg_catalog.pg_class r on r.oid = t.relation
-  join pg_catalog.pg_namespace n on n.oid = r.relnamespace
-  where t.followable and has_schema_privilege(n.oid, 'usage')
-  order by (n.nspname || '.' || r.relname) collate "C";
+  for each in
+    with cols as (
+      select k.relation, k.scope_column, a.attname::text as name, a.attnum,
+        realtime_toolkit.base_type(a.atttypid)::regtype as type,
+        has_column_privilege(k.relation, a.attnum, 'select') as readable,
+        p.place
+      from realtime_toolkit.tracked k
+      join pg_catalog.pg_attribute a on a.attrelid = k.relation and a.attnum > 0 and not a.attisdropped
+      left join lateral (
+        select key.place
+        from pg_catalog.pg_index i, unnest(i.indkey::int2[]) with ordinality as key (attnum, place)
+        where i.indrelid = k.relation and i.indisprimary
+          and key.attnum = a.attnum and key.place <= i.indnkeyatts
+      ) p on true
+      where k.kind = readable_tables.kind
+    ),
+    quoted as (
+      select c.*, q.quote,
+        lag(q.quote) over w as closing,
+        c.place is not null and lead(c.place) over w is null as is_last
+      from cols c
+      cross join lateral (select case when c.type = 'uuid'::regtype then '"' else '' end as quote) q
+      window w as (partition by c.relation order by c.place)
+    ),
+    tables as (
+      select c.relation, c.scope_column,
+        array_agg(c.name order by c.place) filter (where c.place is not null) as keys,
+        array_agg(format_type(c.type, null) order by c.place) filter (where c.place is not null) as key_types,
+        max(format_type(c.type, null)) filter (where c.name = c.scope_column) as scope_type,
+        array_agg(c.name order by c.attnum) filter (where c.readable) as columns,
+        -- Integers and UUIDs read the same in JSON as in plain text, which is several times as fast.
+        case when bool_and(c.type in ('int2'::regtype, 'int4', 'int8', 'uuid')) filter (where c.place is not null)
+          then string_agg(
+            format('%L || t.%I', case when c.place = 1 then '[' else c.closing || ', ' end || c.quote, c.name),
+            ' || ' order by c.place) filter (where c.place is not null)
+            || format(' || %L', max(c.quote) filter (where c.is_last) || ']')
+          else 'jsonb_build_array(' || string_agg(
+            format(case when c.type = 'bytea'::regtype then 'encode(t.%I, ''hex'')' else 't.%I' end, c.name),
+            ', ' order by c.place) filter (where c.place is not null) || ')::text'
+        end as key_sql,
+        -- bytea as Realtime shows it: hexadecimal without a prefix.
+        case when bool_and(c.readable and c.type <> 'bytea'::regtype) then 'to_jsonb(t)'
+          else '(select to_jsonb(r) from (select ' || string_agg(
+            format(case when c.type = 'bytea'::regtype then 'encode(t.%1$I, ''hex'') as %1$I' else 't.%1$I' end, c.name),
+            ', ' order by c.attnum) filter (where c.readable) || ') r)'
+        end as row_sql,
+        bool_and(c.readable) filter (
+          where c.place is not null or c.name in (c.scope_column, 'version', 'changed_in')) as followable
+      from quoted c
+      group by c.relation, c.scope_column
+    )
+    select n.nspname || '.' || r.relname, n.nspname::text, r.relname::text, format('%I.%I', n.nspname, r.relname),
+      t.scope_column, t.keys, t.columns, t.scope_type, t.key_types,
+      format('t.%I = cast($1 as %s)', t.scope_column, t.scope_type), t.key_sql, t.row_sql
+    from tables t
+    join pg_catalog.pg_class r on r.oid = t.relation
+    join pg_catalog.pg_namespace n on n.oid = r.relnamespace
+    where t.followable and has_schema_privilege(n.oid, 'usage')
+    order by (n.nspname || '.' || r.relname) collate "C"
+  loop
+    if each.key_columns is null or each.scope_type is null then
+      raise exception 'tracked table % has lost its %', each.name,
+        case when each.key_columns is null then 'primary key' else 'scope column ' || each.scope_column end
+        using errcode = 'object_not_in_prerequisite_state', hint = 'Mend it, or untrack_table it and track it anew.';
+    end if;
+    return next each;
+  end loop;
 end
 $$;
 revoke all on function realtime_toolkit.readable_tables(text) from public, anon, authenticated, service_role;
 grant execute on function realtime_toolkit.readable_tables(text) to authenticated, service_role;
 
--- The same for a query: refuses a kind that nobody tracks or that the caller may not read, a table that has
--- lost its key or scope column, and a value that is not of the scope column's type (22P02).
+-- The same for a query: refuses a kind that nobody tracks or that the caller may not read, and a value that is
+-- not of the scope column's type (22P02).
 create function realtime_toolkit.scope_tables(kind text, value text) returns realtime_toolkit.followed[]
 language plpgsql stable set search_path = ''
 as $$
 declare
   tables realtime_toolkit.followed[];
-  t realtime_toolkit.followed;
   type text;
 begin
   if value is null then
@@ -109,14 +119,6 @@ begin
     raise exception 'no table is tracked under kind %', coalesce(quote_literal(kind), 'null')
       using errcode = 'RT004', hint = 'Kinds are made by track_table, in a migration.';
   end if;
-
-  foreach t in array tables loop
-    if t.key_columns is null or t.scope_type is null then
-      raise exception 'tracked table % has lost its %', t.name,
-        case when t.key_columns is null then 'primary key' else 'scope column ' || t.scope_column end
-        using errcode = 'object_not_in_prerequisite_state', hint = 'Mend it, or untrack_table it and track it anew.';
-    end if;
-  end loop;
 
   for type in select distinct (unnest(tables)).scope_type loop
     begin

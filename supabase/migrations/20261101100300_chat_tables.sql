@@ -46,7 +46,8 @@ create table public.messages (
   unique (conversation_id, id),
   foreign key (conversation_id, task_id) references public.tasks (conversation_id, id) on delete set null (task_id)
 ) with (fillfactor = 70);
-comment on table public.messages is 'One message; while it streams, content is a checkpoint and message_chunks has it all.';
+comment on table public.messages is
+  'One message; while it streams, content is a checkpoint and message_chunks has it all.';
 create index messages_task_id_idx on public.messages (task_id) where task_id is not null;
 
 create table public.message_chunks (

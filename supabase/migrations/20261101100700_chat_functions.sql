@@ -322,7 +322,8 @@ begin
   return stored;
 end
 $$;
-comment on function public.resume_message(uuid, integer) is 'What is stored of an attempt: {attempt, next_seq, length}.';
+comment on function public.resume_message(uuid, integer) is
+  'What is stored of an attempt: {attempt, next_seq, length}.';
 
 revoke all on function
   public.claim_task(text, integer, uuid, text[]), public.renew_task(uuid, text, integer, integer, real),

@@ -289,6 +289,7 @@ async def test_a_table_that_lost_its_key_is_an_error_and_not_a_gap(
         await there.execute("alter table order_lines drop constraint order_lines_pkey")
         async with acting(there, member):
             assert await sqlstate(there, f"select sync_scope('tenant', '{tenant}')") == "55000"
+            assert await sqlstate(there, "select tracked_tables('tenant')") == "55000"
     async with there.transaction(force_rollback=True):
         await there.execute("alter table orders rename tenant_id to renter")
         async with acting(there, member):
@@ -674,9 +675,11 @@ async def test_the_cursor_misses_nothing_under_concurrent_writers(
         stop.set()
         return syncs
 
-    async with asyncio.timeout(50):
-        *_, syncs = await asyncio.gather(*(write(seed) for seed in range(4)), read())
-    assert syncs == 60
+    async with asyncio.timeout(50), asyncio.TaskGroup() as group:
+        for seed in range(4):
+            group.create_task(write(seed))
+        reader = group.create_task(read())
+    assert reader.result() == 60
 
 
 # Epochs
