@@ -370,6 +370,16 @@ def test_stack_up_prints_its_environment_and_stops_on_sigterm(
     assert call("stack", "env", **state).returncode == 3
 
 
+def test_a_fault_is_injected_by_name(call: Call, stack: LocalStack) -> None:
+    done = call("stack", "fault", "L9", "--rate", "0")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "send-swallowed"
+    stack.faults.clear("L9")
+    assert "nonsense" in one_line(call("stack", "fault", "nonsense"), 2)
+    assert "nonsense" in one_line(call("stack", "up", "--fault", "nonsense"), 2)
+    assert len(call("stack", "faults").stdout.splitlines()) > 20
+
+
 # --- the demo ---------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -13,10 +14,10 @@ import click
 
 from toolkit.cli.schema import migrations_here
 from toolkit.cli.shell import DIRECTORY, emit, json_flag, option, run, say, settings
-from toolkit.errors import StackError
+from toolkit.errors import InputError, StackError, Unauthorized, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from toolkit.stack import LocalStack
 
@@ -27,16 +28,43 @@ def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
         option("--migrations", type=DIRECTORY, help="Applied at the start; default: supabase/migrations here, else ours."),
         option("--pace", type=click.Choice(["fast", "genuine"]), default="fast", show_default=True,
                help="genuine: with the hosted server's own delays."),
-        option("--seed", type=int, default=0, show_default=True, help="Of the faults."),
+        option("--seed", type=int, default=0, show_default=True, help="Of the faults: same seed, same schedule."),
+        option("--fault", "faults", metavar="NAME[:ARG]", multiple=True,
+               help="Inject it at random moments; may be given again. `stack faults` lists them."),
+        option("--every", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True,
+               help="Seconds between two faults, on average."),
     ):  # fmt: skip
         command = decorate(command)
     return command
 
 
-def make_stack(postgres_version: str, migrations: Path | None, **options: Any) -> LocalStack:
+@contextlib.asynccontextmanager
+async def started(
+    postgres_version: str, migrations: Path | None, faults: tuple[str, ...], every: float, **options: Any
+) -> AsyncIterator[LocalStack]:
+    """A stack as the options say, with its programme of faults."""
     from toolkit.stack import LocalStack
+    from toolkit.stack.faults import parse
 
-    return LocalStack(version=int(postgres_version), migrations=migrations_here(migrations), **options)
+    for fault in faults:
+        parse(fault)  # says what is wrong before anything starts
+    made = LocalStack(version=int(postgres_version), migrations=migrations_here(migrations), **options)
+    async with made as stack:
+        trouble = asyncio.create_task(_make_trouble(stack, faults, every)) if faults else None
+        try:
+            yield stack
+        finally:
+            if trouble is not None:
+                trouble.cancel()
+
+
+async def _make_trouble(stack: LocalStack, faults: tuple[str, ...], every: float) -> None:
+    from toolkit.stack.faults import schedule
+
+    begun = asyncio.get_running_loop().time()
+    for planned in schedule(stack.faults.seed, 86_400, every, faults):
+        await asyncio.sleep(begun + planned.at - asyncio.get_running_loop().time())
+        stack.faults.inject(planned.fault.name, planned.fault.argument)
 
 
 @click.group()
@@ -52,7 +80,7 @@ def up(port: int, data_dir: Path | None, **options: Any) -> None:
     """Run in the foreground until Ctrl-C; ``stack env`` in another terminal prints how to connect."""
 
     async def job() -> None:
-        async with make_stack(port=port, data_dir=data_dir, publish=True, **options) as running:
+        async with started(port=port, data_dir=data_dir, publish=True, **options) as running:
             say(f"ready: {running.url}  (database {running.database_url})")
             say("settings for other terminals: realtime-toolkit stack env > .env   stop with Ctrl-C")
             await running.wait_failed()
@@ -85,6 +113,57 @@ def token(ctx: click.Context, user: str, expires_in: int) -> None:
     click.echo(settings(ctx).token_for(user, expires_in=expires_in))
 
 
+@stack.command()
+@json_flag
+def faults(as_json: bool) -> None:
+    """List the faults that can be injected, and what each does."""
+    from toolkit.stack.faults import KINDS
+
+    for kind in KINDS:
+        if as_json:
+            emit({"name": kind.name, "alias": kind.alias, "argument": kind.argument, "effect": kind.effect})
+        else:
+            default = (
+                ""
+                if kind.argument is None
+                else f":{kind.argument:g}"
+                if isinstance(kind.argument, float)
+                else f":{kind.argument}"
+            )
+            click.echo(f"{kind.alias:4}{kind.name + default:26} {kind.effect}")
+
+
+@stack.command()
+@click.argument("name", metavar="NAME[:ARG]")
+@option(
+    "--count", type=click.IntRange(min=0), default=1, show_default=True, help="How often; 0: from now on."
+)
+@option(
+    "--rate",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Probability at each opportunity.",
+)
+@click.pass_context
+def fault(ctx: click.Context, name: str, count: int, rate: float) -> None:
+    """Inject a fault into the running stack (SUPABASE_URL, SUPABASE_SERVICE_ROLE_KEY)."""
+    import httpx
+
+    config = settings(ctx)
+    url, key = config.require("url"), config.require("service_role_key")
+    asked = {"fault": name, "count": count or None, "rate": rate}
+    try:
+        answer = httpx.post(f"{url}/toolkit/v1/faults", headers={"apikey": key}, json=asked)
+    except httpx.HTTPError as error:
+        raise Unreachable(f"{url}: {error}") from None
+    if answer.status_code == 422:
+        raise InputError(str(answer.json()["message"]))
+    if answer.status_code != 200:
+        raise Unauthorized(f"{url} is no local stack, or this is not its key (HTTP {answer.status_code})")
+    emit(answer.json())
+
+
 @stack.command("run", context_settings={"ignore_unknown_options": True})
 @stack_options
 @click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
@@ -93,7 +172,7 @@ def run_command(ctx: click.Context, /, cmd: tuple[str, ...], **options: Any) -> 
     """Run CMD with an ephemeral, migrated stack in its environment; exits with CMD's exit code."""
 
     async def job() -> int:
-        async with make_stack(**options) as running:
+        async with started(**options) as running:
             return await _run_child(cmd, running)
 
     ctx.exit(run(job()))

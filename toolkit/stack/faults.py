@@ -127,10 +127,10 @@ class Faults:
             self.armed = True
         return fault
 
-    def inject_text(self, text: str) -> Fault:
+    def inject_text(self, text: str, *, count: int | None = 1, rate: float = 1.0) -> Fault:
         """``NAME`` or ``NAME:ARGUMENT``, as on the command line."""
         name, colon, argument = text.partition(":")
-        return self.inject(name, argument if colon else None)
+        return self.inject(name, argument if colon else None, count=count, rate=rate)
 
     def clear(self, name: str | None = None) -> None:
         """Disarm one fault, or all."""
@@ -186,16 +186,25 @@ def _argument(kind: Kind, given: float | str | None) -> float | str | None:
         raise InputError(f"the fault {kind.name} takes a number, not {given!r}") from None
 
 
+def parse(text: str) -> Fault:
+    """``NAME`` or ``NAME:ARGUMENT``; raises :class:`~toolkit.errors.InputError`."""
+    name, colon, argument = text.partition(":")
+    kind = find(name)
+    return Fault(kind.name, _argument(kind, argument if colon else None))
+
+
 def schedule(
     seed: int, seconds: float, every: float, names: tuple[str, ...] | None = None
 ) -> tuple[Planned, ...]:
-    """Faults at random moments, one in ``every`` seconds on average. The same arguments, the same faults."""
+    """Faults at random moments, one in ``every`` seconds on average. The same arguments, the same faults.
+
+    ``names`` are those to choose from, with or without an argument; default: all there are.
+    """
     chances = random.Random(f"schedule:{seed}")
-    kinds = KINDS if names is None else tuple(find(name) for name in names)
+    faults = tuple(parse(name) for name in (names or (kind.name for kind in KINDS)))
     planned: list[Planned] = []
     at = chances.expovariate(1 / every)
     while at < seconds:
-        kind = chances.choice(kinds)
-        planned.append(Planned(round(at, 3), Fault(kind.name, kind.argument)))
+        planned.append(Planned(round(at, 3), chances.choice(faults)))
         at += chances.expovariate(1 / every)
     return tuple(planned)

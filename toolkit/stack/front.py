@@ -88,9 +88,19 @@ def bearer(headers: Mapping[bytes, bytes], query: bytes, keys: Keys) -> str | Re
 class Gateway:
     """ASGI app of the whole stack."""
 
-    def __init__(self, keys: Keys, *, rest: ASGIApp, auth: ASGIApp, realtime: ASGIApp | None = None) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        rest: ASGIApp,
+        auth: ASGIApp,
+        realtime: ASGIApp | None = None,
+        admin: ASGIApp | None = None,
+    ) -> None:
         self._keys = keys
         self._guarded = {"/rest/v1": rest, "/auth/v1": auth}
+        if admin is not None:
+            self._guarded["/toolkit/v1"] = admin
         self.realtime = realtime
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,6 +19,7 @@ from starlette.routing import Mount
 from toolkit.errors import ConfigError, StackError
 from toolkit.settings import mint_token
 from toolkit.stack.accounts import Accounts
+from toolkit.stack.admin import admin_app
 from toolkit.stack.auth import auth_app
 from toolkit.stack.branches import Branch, Trunk
 from toolkit.stack.container import Container, remove_recorded
@@ -309,7 +310,13 @@ class LocalStack:
             expires_in=self._jwt_expiry,
         )
         routes = [Mount("/realtime/v1", routes=realtime.routes)]
-        gateway = Gateway(self.keys, rest=rest, auth=auth_app(accounts), realtime=Starlette(routes=routes))
+        gateway = Gateway(
+            self.keys,
+            rest=rest,
+            auth=auth_app(accounts),
+            realtime=Starlette(routes=routes),
+            admin=admin_app(self.faults, self.keys),
+        )
         config = uvicorn.Config(
             gateway,
             ws=realtime.websocket_protocol,
