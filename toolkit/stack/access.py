@@ -95,6 +95,8 @@ def _test(filter_: Filter, column: Column, expected: tuple[str | None, ...]) -> 
     negated, operator = filter_.negated, filter_.operator
     if operator == "is":
         return _is_test(filter_.value, negated)
+    if operator == "in" and not expected:  # nothing is in it, not even null
+        return lambda text: negated
     number = _NUMBERS.get(column.type.base)
     if operator in _ORDER and number is not None and (expected[0] or "")[-1:].isdigit():  # not NaN
         compare, bound = _ORDER[operator], number(str(expected[0]))
