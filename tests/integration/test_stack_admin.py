@@ -8,12 +8,16 @@ import httpx
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from toolkit.stack import LocalStack
 
 
 @pytest.fixture
-def admin(stack: LocalStack) -> httpx.Client:
-    return httpx.Client(base_url=f"{stack.url}/toolkit/v1", headers={"apikey": stack.service_role_key})
+def admin(stack: LocalStack) -> Iterator[httpx.Client]:
+    key = {"apikey": stack.service_role_key}
+    with httpx.Client(base_url=f"{stack.url}/toolkit/v1", headers=key) as client:
+        yield client
 
 
 def test_a_fault_waits_until_it_is_cleared(admin: httpx.Client, stack: LocalStack) -> None:
