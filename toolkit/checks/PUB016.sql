@@ -17,8 +17,8 @@ where t.relid not in (select relid from tracked)
     c.base_type in ('bytea', 'xml', 'vector', 'extensions.vector', 'public.vector', 'halfvec', 'extensions.halfvec', 'oid[]')
     or (t.replident <> 'f' and c.base_type = 'tsvector')
     or c.storage = 'e' and (select y.typstorage from pg_type y where y.oid = c.type) <> 'e'
-    or (t.replident <> 'f' and c.base_type in ('text', 'json', 'jsonb') and c.name ~*
-      '(^|_)(html|document|blob|raw|attachments?|image|photo|picture|file|pdf|base64|snapshot|transcript|embedding|dump|scan|thumbnail|full_?text|source_code|binary|bytes)($|_(data|content|body|bytes|text|json|html|base64|blob)$)')
+    or (t.replident <> 'f' and (c.base_type in ('text', 'json', 'jsonb') or c.base_type ~ '\[\]$') and c.name ~*
+      '(^|_)(html|document|blob|raw|attachments?|image|photo|picture|file|pdf|base64|snapshot|transcript|embeddings?|waveform|samples|dump|scan|thumbnail|full_?text|source_code|binary|bytes)($|_(data|content|body|bytes|text|json|html|base64|blob)$)')
   )
   and not exists (
     select from pg_constraint k

@@ -6,7 +6,11 @@ with looked_into as (
   select distinct p.policy, p.relid, p.name, p.fqn, p.cmd, p.roles, d.refobjid as other, c.oid::regclass::text as other_name,
     c.relrowsecurity as other_rls, c.relnamespace as other_schema,
     c.relnamespace in (select oid from own_schema) as ours
-  from policy p
+  from (
+    select policy, relid, name, fqn, cmd, roles, permissive from policy
+    union all
+    select policy, to_regclass('realtime.messages'), name, 'realtime.messages', cmd, roles, permissive from channel_policy
+  ) as p
   join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.policy and d.refclassid = 'pg_class'::regclass
   join pg_class c on c.oid = d.refobjid
   where d.refobjid <> p.relid and c.relkind in ('r', 'p', 'v', 'm', 'f') and p.permissive
@@ -23,9 +27,13 @@ asked as (
       where s.polrelid = l.other and s.polpermissive and s.polcmd in ('r', '*')
         and exists (select from unnest(s.polroles) q where q = 0 or pg_has_role(r.role, q, 'usage'))
     ) as blind
-  from looked_into l join policy_role r using (policy)
-  join own_table t on t.relid = l.relid
-  where t.rls and has_schema_privilege(r.role, t.schema, 'usage')
+  from looked_into l
+  join lateral (
+    select a.role, a.name as role_name from api a
+    where exists (select from unnest(l.roles) q where q = 0 or pg_has_role(a.role, q, 'usage'))
+  ) as r on true
+  join pg_class t on t.oid = l.relid
+  where t.relrowsecurity and has_schema_privilege(r.role, t.relnamespace, 'usage')
     and case l.cmd
       when 'r' then has_any_column_privilege(r.role, l.relid, 'select')
       when 'a' then has_any_column_privilege(r.role, l.relid, 'insert')
@@ -47,7 +55,8 @@ select
       then format('-- ask %s in a function of your own: create function … returns boolean language sql stable security definer '
         'set search_path = '''' as …;', other_name)
     else concat_ws(' ',
-      format('grant select on %s to %s;', other_name, string_agg(quote_ident(role_name), ', ' order by role_name) filter (where raises)),
+      case when bool_or(raises) then format('grant select on %s to %s;', other_name,
+        string_agg(quote_ident(role_name), ', ' order by role_name) filter (where raises)) end,
       case when bool_and(blind) then format('create policy %I on %s for select to %s using (/* the rows the user may know of */);',
         split_part(other_name, '.', -1) || '_select', other_name, string_agg(quote_ident(role_name), ', ' order by role_name)) end)
   end as fix,

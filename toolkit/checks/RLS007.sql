@@ -1,5 +1,6 @@
 -- RLS007: A policy depends on a setting that Realtime does not set
--- Realtime evaluates the policies of a published table with role and request.jwt.claims set, nothing else. A setting of the
+-- Realtime evaluates the policies of a published table with role and request.jwt.claims set, nothing else (those of
+-- realtime.messages also with realtime.topic, request.headers, request.jwt.claim.sub and .role). A setting of the
 -- application's own, or request.headers, is empty there (the policy is silently false) or raises 42704 if asked without
 -- missing_ok, and then the whole poll batch is lost.
 with asked as (
@@ -22,3 +23,13 @@ from asked a join policy p using (policy) join published t on t.relid = p.relid
 where a.setting not in ('role', 'request.jwt.claims')
   and p.cmd in ('r', '*')
 group by p.policy, p.name, p.fqn
+union all
+select
+  'RLS007', 'error', format('policy %I on realtime.messages', c.name),
+  format('The policy %I on realtime.messages depends on the setting %s, which Realtime does not set when it authorizes a channel: '
+    'it is empty or raises.', c.name, string_agg(distinct quote_literal(m[1]), ', ')),
+  format('-- take it from the token instead: (select auth.jwt() -> ''app_metadata'' ->> %L)', regexp_replace(min(m[1]), '^.*\.', '')),
+  'realtime.messages ' || c.name
+from channel_policy c, regexp_matches(coalesce(c.qual, '') || ' ' || coalesce(c.wcheck, ''), 'current_setting\(''([^'']+)''', 'g') as m
+where m[1] not in ('role', 'request.jwt.claims', 'request.jwt.claim.sub', 'request.jwt.claim.role', 'request.headers', 'realtime.topic')
+group by c.policy, c.name

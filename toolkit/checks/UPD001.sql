@@ -1,6 +1,6 @@
 -- UPD001: A published table that clients update has no updated_at
 -- Without it nobody can tell a stale row from a current one, nor order what arrives twice. Judged are published tables with an
--- UPDATE policy; not link tables, whose rows come and go but hold nothing besides their keys.
+-- UPDATE policy; not link tables, whose rows come and go: those whose key is made of foreign keys, or that hold keys only.
 select
   'UPD001' as code, 'warning' as level, t.fqn as object,
   format('%s is published and clients may update it, but it has no updated_at column.', t.fqn) as detail,
@@ -12,6 +12,11 @@ where t.rls and t.kind = 'r' and t.relid not in (select relid from change_time u
   and exists (
     select from policy p join policy_role r using (policy)
     where p.relid = t.relid and p.permissive and p.cmd in ('w', '*') and has_any_column_privilege(r.role, t.relid, 'update')
+  )
+  and not exists (
+    select from primary_key k
+    where k.relid = t.relid and cardinality(k.cols) > 1 and k.cols <@ array(
+      select unnest(f.conkey) from pg_constraint f where f.conrelid = t.relid and f.contype = 'f')
   )
   and exists (
     select from own_column c

@@ -55,6 +55,11 @@ class Cell:
     whose: Whose
     result: Result
 
+    @property
+    def reaches_a_stranger(self) -> bool:
+        strange = self.whose is Whose.OTHER_TENANT and self.role != "service_role"
+        return strange and self.result.answer is Answer.ALLOW
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from toolkit.verify.access import Access, Cell, Command, Whose
+from toolkit.verify.access import Access, Cell, Command, Probe, Whose
 from toolkit.verify.catalogue import facts
 from toolkit.verify.channels import ChannelCell, Channels, find_topics
 from toolkit.verify.delivery import Deliveries, Delivery
 from toolkit.verify.ownership import Belonging, find_belonging
-from toolkit.verify.probing import Answer
+from toolkit.verify.probing import Answer, attempt
 from toolkit.verify.seeding import Seeder, relation
 from toolkit.verify.static import settings, snapshot
 from toolkit.verify.tables import Model, read_model
+from toolkit.verify.variation import Change, single_changes, update
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,9 @@ class Matrices:
     channels: tuple[ChannelCell, ...]
     unmoved: tuple[tuple[str, str], ...]
     """``(table, column)`` of an updated_at that a second UPDATE did not move forward."""
+    governed: frozenset[tuple[str, str, Command]]
+    """``(table, role, command)`` where the state of a stranger's row decides whether it is reached: a flag that
+    shares it, say. Then that is a design and no leak."""
     failed: Mapping[str, str]
     """Table → why nothing is proven about it."""
 
@@ -110,6 +114,7 @@ def run_matrices(connection: Connection, config: Config, *, schemas: Sequence[st
             tuple(delivered),
             tuple(channels),
             tuple(_unmoved(stage)),
+            frozenset(_governed(stage, access)),
             _failed(stage, access),
         )
 
@@ -128,6 +133,24 @@ def _failed(stage: Stage, access: Iterable[Cell]) -> dict[str, str]:
                 "no user was found who can read a row: say in supabase/verify.toml whose rows they are"
             )
     return failed
+
+
+def _governed(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[str, str, Command]]:
+    steps = list(single_changes(stage.model, stage.belonging, stage.seeder.world))
+    for cell in access:
+        if not cell.reaches_a_stranger or cell.command is Command.INSERT:
+            continue
+        probe = stage.access.probe(stage.model.tables[cell.table], cell.whose, cell.command, cell.role)
+        if probe is not None and any(_is_denied(stage, cell.role, probe, step) for step in steps):
+            yield cell.table, cell.role, cell.command
+
+
+def _is_denied(stage: Stage, role: str, probe: Probe, step: Change) -> bool:
+    """Whether the row is out of reach once this is changed about it; not where a constraint refuses the change."""
+    change = update(stage.access, stage.model.tables[step.table], step, stage.seeder.world)
+    person = stage.access.actors[role]
+    answer = attempt(stage.connection, person, probe.statement, before=(*probe.before, change)).answer
+    return answer is Answer.DENY
 
 
 def _reads_own(cell: Cell) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,10 @@ _OPEN = frozenset({"RLS001", "RLS010", "RLS011", "RLS012", "PUB010"})
 _RAISING = frozenset({"RLS005", "RLS006", "RLS007"})
 _UNDELIVERED = frozenset({"PUB002", "PUB008", "PUB009", "PUB011", "RLS005", "RLS006", "RLS007"})
 _STALE = frozenset({"UPD002", "UPD005", "UPD006", "UPD007", "UPD008", "TRK001", "PUB007", "PUB008"})
+_PUBLIC_TOPIC = re.compile(
+    r"(public|global|lobby|open|everyone|everybody|all|announcements?|news|status)\b", re.I
+)
+"""What the name of a topic says is for everybody."""
 _OPEN_CHANNELS = frozenset({"MSG001", "MSG002", "MSG003"})
 
 
@@ -94,7 +99,7 @@ def _readable(
 ) -> Iterator[Finding]:
     for cell in matrices.access:
         table = tables[cell.table]
-        if not _strange(cell, codes) or cell.command is not Command.SELECT:
+        if not _strange(cell, matrices, codes) or cell.command is not Command.SELECT:
             continue
         if cell.role in table.public_read or not table.personal_read:
             continue  # open to everybody on purpose
@@ -117,7 +122,7 @@ def _writable(
     for cell in matrices.access:
         table = tables[cell.table]
         personal = table.personal_read or any("auth." in policy.text for policy in table.policies)
-        if personal and _strange(cell, codes) and cell.command is not Command.SELECT:
+        if personal and _strange(cell, matrices, codes) and cell.command is not Command.SELECT:
             found[cell.table, cell.role].append(cell.command.value)
     for (name, role), commands in found.items():
         yield Finding(
@@ -130,13 +135,9 @@ def _writable(
         )
 
 
-def _strange(cell: Cell, codes: Mapping[str, frozenset[str]]) -> bool:
-    return (
-        cell.whose is Whose.OTHER_TENANT
-        and cell.role != "service_role"
-        and cell.result.answer is Answer.ALLOW
-        and not codes.get(cell.table, frozenset()) & _OPEN
-    )
+def _strange(cell: Cell, matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> bool:
+    governed = (cell.table, cell.role, cell.command) in matrices.governed
+    return cell.reaches_a_stranger and not governed and not codes.get(cell.table, frozenset()) & _OPEN
 
 
 def _raising(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
@@ -187,6 +188,8 @@ def _strange_topics(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> 
     for cell in matrices.channels:
         anywhere = cell.topic == "(any other topic)"
         if cell.role == "service_role" or cell.result.answer is not Answer.ALLOW:
+            continue
+        if _PUBLIC_TOPIC.match(cell.topic):
             continue
         if anywhere or (cell.whose is Whose.OTHER_TENANT and cell.topic in own):
             found[cell.topic].add(f"{cell.action} {cell.extension} as {cell.role}")

@@ -8,9 +8,8 @@ the fewest changes and rows and comes as SQL that can be run.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -19,8 +18,8 @@ from toolkit.verify.access import Command, Whose
 from toolkit.verify.dynamic import staged
 from toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
 from toolkit.verify.probing import Answer, attempt
-from toolkit.verify.seeding import Who, literal, relation, spelled_out
-from toolkit.verify.values import literals
+from toolkit.verify.seeding import Who, spelled_out
+from toolkit.verify.variation import Change, single_changes, update
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from toolkit.verify.config import Config
     from toolkit.verify.dynamic import Stage
     from toolkit.verify.static import Connection
-    from toolkit.verify.tables import Column, Table
+    from toolkit.verify.tables import Table
 
 LEK001 = Rule("LEK001", "leaks", "A row of one tenant can be read, written or received by another")
 EXAMPLES = 150
@@ -36,13 +35,13 @@ _ROLES = ("authenticated", "anon")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Change:
-    """Another value for a column of Mallory's row; ``join``: Bob gets a row like it as well."""
+class Join:
+    """Bob gets a row like Mallory's in this table: he is in both tenants then."""
 
     table: str
-    column: str
-    value: str | None
-    join: bool = False
+
+
+Step: TypeAlias = "Change | Join"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Leak:
     table: str
     role: str
     command: Command
-    changes: tuple[Change, ...]
+    steps: tuple[Step, ...]
     script: str
 
 
@@ -68,9 +67,9 @@ def hunt(
         statements = hunter.statements(found[1]) if found else []
     if found is None:
         return CheckResult(LEK001, Outcome.PASS)
-    shown, changes = found
+    shown, steps = found
     script = _shrunk(connection, statements)
-    leak = Leak(shown.table, shown.role, shown.command, changes, script)
+    leak = Leak(shown.table, shown.role, shown.command, steps, script)
     return CheckResult(LEK001, Outcome.FAIL, (_finding(leak),))
 
 
@@ -81,17 +80,13 @@ class _Shown:
     command: Command
 
 
-def _search(hypothesis: object, hunter: _Hunter, examples: int) -> tuple[_Shown, tuple[Change, ...]] | None:
+def _search(hypothesis: object, hunter: _Hunter, examples: int) -> tuple[_Shown, tuple[Step, ...]] | None:
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 
     pool = hunter.pool()
-    found: list[tuple[_Shown, tuple[Change, ...]]] = []
-    changes = (
-        st.lists(st.sampled_from(pool), max_size=5, unique_by=lambda c: (c.table, c.column))
-        if pool
-        else st.just([])
-    )
+    found: list[tuple[_Shown, tuple[Step, ...]]] = []
+    drawn = st.lists(st.sampled_from(pool), max_size=5, unique_by=_place) if pool else st.just([])
 
     @settings(
         max_examples=examples,
@@ -102,11 +97,11 @@ def _search(hypothesis: object, hunter: _Hunter, examples: int) -> tuple[_Shown,
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(changes)
-    def nobody_else_sees_it(changes: list[Change]) -> None:
-        shown = hunter.shown(changes)
+    @given(drawn)
+    def nobody_else_sees_it(steps: list[Step]) -> None:
+        shown = hunter.shown(steps)
         if shown is not None:
-            found.append((shown, tuple(changes)))
+            found.append((shown, tuple(steps)))
             raise AssertionError
 
     try:
@@ -116,68 +111,37 @@ def _search(hypothesis: object, hunter: _Hunter, examples: int) -> tuple[_Shown,
     return None
 
 
+def _place(step: Step) -> tuple[str, str]:
+    return step.table, step.column if isinstance(step, Change) else ""
+
+
 class _Hunter:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._texts = " ".join(
-            text
-            for table in stage.model.tables.values()
-            for policy in table.policies
-            for text in (policy.text, *policy.functions.values())
-        )
         self._judged = [t for t in stage.model.published if t.rls and self._is_judged(t)]
 
     def _is_judged(self, table: Table) -> bool:
         """Tables whose policies ask who is there, and in which Mallory has a row."""
         return table.personal_read and (table.name, Who.MALLORY) in self._stage.seeder.world.rows
 
-    def pool(self) -> list[Change]:
-        return sorted(self._changes(), key=lambda c: (c.table, c.column, c.value or "", c.join))
-
-    def _changes(self) -> Iterator[Change]:
-        for (name, who), row in self._stage.seeder.world.rows.items():
-            table = self._stage.model.tables[name]
-            if who is not Who.MALLORY or name not in self._stage.belonging.owned:
-                continue
-            for column in table.columns:
-                if self._is_free(table, column):
-                    for value in self._values(table, column):
-                        if value != row[column.name]:
-                            yield Change(name, column.name, value)
-            if self._stage.belonging.users.get(name) and table.foreign_keys:
-                yield Change(name, "", None, join=True)
-
-    def _is_free(self, table: Table, column: Column) -> bool:
-        owning = self._stage.belonging.users.get(table.name, frozenset())
-        owning |= self._stage.belonging.tenants.get(table.name, frozenset())
-        held = {name for key in table.foreign_keys for name in key.columns} | {*table.key, *owning}
-        asked = re.search(rf"\b{re.escape(column.name)}\b", self._texts) is not None
-        return asked and column.name not in held and not column.generated
-
-    def _values(self, table: Table, column: Column) -> list[str | None]:
-        values: list[str | None] = [] if column.not_null else [None]
-        if column.base == "boolean":
-            values += ["true", "false"]
-        elif column.kind == "e":
-            values += column.labels
-        else:
-            texts = [check.definition for check in table.checks if column.name in check.columns]
-            texts += [p.text for p in table.policies if column.name in p.text]
-            mentioned = [value for text in texts for value in literals(text)]
-            number = column.base in ("smallint", "integer", "bigint", "numeric")
-            values += [v for v in mentioned if v.lstrip("-").replace(".", "").isdigit() == number][:12]
-            if column.base.startswith("timestamp") or column.base == "date":
-                values += ["2000-01-01", "2100-01-01"]
-        return list(dict.fromkeys(values))
+    def pool(self) -> list[Step]:
+        stage = self._stage
+        made = single_changes(stage.model, stage.belonging, stage.seeder.world)
+        found: list[Step] = [*sorted(made, key=lambda c: (c.table, c.column, c.value or ""))]
+        for name, who in stage.seeder.world.rows:
+            linked = stage.belonging.users.get(name) and stage.model.tables[name].foreign_keys
+            if who is Who.MALLORY and name in stage.belonging.owned and linked:
+                found.append(Join(name))
+        return found
 
     # -- trying ------------------------------------------------------------------------------------------
 
-    def shown(self, changes: Sequence[Change]) -> _Shown | None:
-        """What shows after these changes; ``None`` also where a constraint refuses them."""
+    def shown(self, steps: Sequence[Step]) -> _Shown | None:
+        """What shows after these steps; ``None`` also where a constraint refuses them."""
         connection = self._stage.connection
         try:
             with connection.transaction(force_rollback=True):
-                for statement in self._applied(changes):
+                for statement in self._applied(steps):
                     connection.execute(statement)
                 return self._look()
         except psycopg.Error as error:
@@ -203,19 +167,13 @@ class _Hunter:
             and attempt(self._stage.connection, person, probe.statement).answer is Answer.ALLOW
         )
 
-    def _applied(self, changes: Sequence[Change]) -> Iterator[sql.Composed]:
-        for change in changes:
-            table = self._stage.model.tables[change.table]
-            row = self._stage.seeder.world.rows[change.table, Who.MALLORY]
-            if change.join:
+    def _applied(self, steps: Sequence[Step]) -> Iterator[sql.Composed]:
+        for step in steps:
+            table = self._stage.model.tables[step.table]
+            if isinstance(step, Join):
                 yield spelled_out(table, self._as_bob(table))
             else:
-                yield sql.SQL("update {} set {} = {} where {}").format(
-                    relation(table),
-                    sql.Identifier(change.column),
-                    literal(table, change.column, change.value),
-                    self._stage.access.where(table, row),
-                )
+                yield update(self._stage.access, table, step, self._stage.seeder.world)
 
     def _as_bob(self, table: Table) -> dict[str, str | None]:
         """Mallory's row with Bob in her place: so he is in both tenants."""
@@ -229,9 +187,9 @@ class _Hunter:
                     row[name] = self._stage.seeder.fresh(column)
         return row
 
-    def statements(self, changes: Sequence[Change]) -> list[str]:
+    def statements(self, steps: Sequence[Step]) -> list[str]:
         """Seeding, changes, becoming Alice, and the statement that reaches Mallory's row."""
-        shown = self.shown(changes)
+        shown = self.shown(steps)
         assert shown is not None
         connection, table = self._stage.connection, self._stage.model.tables[shown.table]
         person = self._stage.access.actors[shown.role]
@@ -244,7 +202,7 @@ class _Hunter:
         reach = probe.statement.as_string(connection)
         if shown.command is Command.SELECT:
             reach = reach.replace("select from", "select * from", 1)
-        made = [statement.as_string(connection) for statement in self._applied(changes)]
+        made = [statement.as_string(connection) for statement in self._applied(steps)]
         return [*self._stage.seeder.world.script, *made, become.as_string(connection), reach]
 
 
@@ -271,12 +229,7 @@ def _leaks(connection: Connection, statements: list[str]) -> bool:
 
 
 def _finding(leak: Leak) -> Finding:
-    when = ", ".join(
-        f"{c.table} has a member of both tenants"
-        if c.join
-        else f"{c.table}.{c.column} is {c.value or 'null'}"
-        for c in leak.changes
-    )
+    when = ", ".join(map(_said, leak.steps))
     return Finding(
         "LEK001",
         Level.ERROR,
@@ -286,3 +239,9 @@ def _finding(leak: Leak) -> Finding:
         f"-- see the policies of {leak.table} for {leak.command.value}",
         f"LEK001 {leak.table} {leak.role} {leak.command.value}",
     )
+
+
+def _said(step: Step) -> str:
+    if isinstance(step, Join):
+        return f"{step.table} has a member of both tenants"
+    return f"{step.table}.{step.column} is {step.value or 'null'}"
