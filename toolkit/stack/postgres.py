@@ -91,7 +91,10 @@ def _open_cache(cache: Path) -> Path:
 def _copy_install(package: Path, target: Path) -> Path:
     """A copy for another OS user, where the environment lies in a private folder such as ``/root``."""
     if not target.exists():
+        made = [folder for folder in target.parents if not folder.exists()]
         target.parent.mkdir(parents=True, exist_ok=True)
+        for folder in made:
+            folder.chmod(0o755)  # whatever the umask says
         building = Path(tempfile.mkdtemp(dir=target.parent))
         libraries = package.with_name(f"{package.name}.libs")  # the binaries look for them beside the package
         for source in (libraries, *(package / folder for folder in _FOLDERS.values())):
