@@ -222,7 +222,7 @@ def _copy_bytes(reading: int, writing: int) -> None:
         os.write(writing, chunk)
 
 
-class _CannotClone(Exception):  # noqa: N818 - a way out of a loop
+class _CannotClone(Exception):
     pass
 
 
