@@ -3,10 +3,13 @@
 A watermark row, addressed to the subscriber's user, goes the way of every change. Once it has come back on
 the stream, all that was committed before it has been delivered, or never will be. So::
 
-    low mark passes ─▶ read the truth as the subscriber ─▶ high mark passes ─▶ compare
+    read the digest as the subscriber ─▶ a mark passes ─▶ equal? in sync
+                                              │ no: rows were changed meanwhile, or are lost
+                                              ▼
+                             read the rows of the parts that differ ─▶ another mark passes ─▶ compare
 
-Only a row that the stream touched between the marks may differ from that truth, and then only by being
-ahead of it. Digests are compared first; where they differ, the rows of the parts that do (16-way bisection).
+Only a row that the stream touched between the two marks may differ from what was read between them, and only
+by being ahead of it. The parts that differ are found by bisection (16-way).
 
 Counts are exact because versions are dense: a row that went from version 3 to 7 made four changes. Not seen is
 what happened to a row between its last known version and its deletion, and a value changed past the trigger.
@@ -172,18 +175,13 @@ class Examination:
                 await self._listener.synced()
         except TimeoutError:
             return self._lagging(began)
-        ours: list[Mapping[str, Any]] = []
-        if await self.pass_mark(lambda: ours.append(self._children())) is None:
-            return self._lagging(began)
         theirs = await self._source.digest(self._listener.scope, ("",))
         began = self._clock()
-        lag = await self.pass_mark(lambda: ours.append(self._children()))
+        ours: list[Mapping[str, Any]] = []
+        lag = await self.pass_mark(lambda: ours.append(self._listener.replica.children(("",))))
         if lag is None:
             return self._lagging(began)
         return self._in_sync(lag) if theirs in ours else await self._look_closer(lag)
-
-    def _children(self) -> Mapping[str, Any]:
-        return self._listener.replica.children(("",))
 
     def _user(self) -> str:
         user = self._given_user or self._listener.user_id
@@ -220,7 +218,7 @@ class Examination:
         return self._lags.seen[-1] if passed.is_set() else None
 
     async def _look_closer(self, lag: float) -> Finding:
-        """Rows were changed between the marks, or lost: read those of the parts that differ, and pass once more."""
+        """The mark that has passed is the low one: read the rows of the parts that differ, and send the high one."""
         replica = self._listener.replica
         journal = replica.journal()
         try:

@@ -606,7 +606,7 @@ async def test_the_tables_known_from_before_will_do_while_the_source_is_away(
         peer = await server.peer()
         await peer.join()
         await asyncio.wait_for(listener.synced(), LIMIT)
-        shelf.failures.append(StoreUnavailable("away"))
+        shelf.broken = {"tables"}
         await peer.socket.close()
         await (await server.peer()).join()
         await asyncio.wait_for(listener.synced(), LIMIT)
@@ -639,6 +639,44 @@ async def test_a_silent_loss_is_found_by_the_regular_comparison(
         found = await heard.event(Recovered)
         assert found.rows == 1
         assert any("differs" in event.reason for event in heard.of(StateChanged))
+
+
+async def test_keys_in_doubt_do_not_put_off_the_regular_comparison(
+    server: Server, shelf: Shelf, heard: Heard
+) -> None:
+    async with follow(server, shelf, heard, timing=replace(QUICK, check=0.2)) as listener:
+        peer = await server.peer()
+        await peer.join()
+        await asyncio.wait_for(listener.synced(), LIMIT)
+        shelf.put(ITEMS, **item(0))
+        for number in range(1, 40):
+            payload = shelf.put(ITEMS, **item(number))
+            await peer.change(withheld(payload, "Error 413", "id", "version", "changed_in", "created_at"))
+            await heard.event(RowChanged, number)
+            if ("[0]", 1, "sync") in heard.versions:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError("no comparison in 0.8 s")
+
+
+async def test_what_is_doubted_while_a_sync_runs_needs_another_sync(
+    server: Server, shelf: Shelf, heard: Heard
+) -> None:
+    async with follow(server, shelf, heard) as listener:
+        peer = await server.peer()
+        await peer.join()
+        await asyncio.wait_for(listener.synced(), LIMIT)
+        shelf.permits = asyncio.Semaphore(0)
+        asked = asyncio.create_task(listener.resync("first"))
+        await shelf.until_called("sync")
+        await peer.subscribed()
+        await reaches(listener, State.SYNCING)
+        shelf.permits.release()
+        await shelf.until_called("sync")
+        assert listener.state is State.SYNCING
+        shelf.permits.release()
+        await asyncio.wait_for(listener.synced(), LIMIT)
+        await asyncio.wait_for(asked, LIMIT)
 
 
 async def test_resync_waits_for_a_comparison_that_began_after_it(

@@ -187,6 +187,32 @@ def test_a_doubt_younger_than_the_question_is_not_resolved_by_its_answer() -> No
     assert ref(1) in replica.doubts
 
 
+def test_an_answer_older_than_a_young_doubt_does_not_turn_back_time() -> None:
+    replica = with_synced(synced(1, 1, 10))
+    replica.begin()
+    replica.apply(put(1, 2, 60, at="5"))
+    replica.apply(delete(1, at="5"))  # in the same millisecond: who knows
+    assert told(replica.settle([key_hash(NAME, "[1]")], [synced(1, 1, 10)])) == []
+    held = replica.held(ref(1))
+    assert held is not None
+    assert held.version == 2
+
+
+def test_a_delete_from_before_the_sync_is_in_doubt_even_when_the_stream_is_past_it() -> None:
+    replica = with_synced(synced(1, 1, 10), synced(2, 1, 10))
+    replica.apply(put(2, 2, 60, at="5"))
+    assert told(replica.apply(delete(1, at="4"))) == []
+    assert ref(1) in replica.doubts
+
+
+def test_a_late_insert_of_an_earlier_row_does_not_revive_the_key() -> None:
+    replica = Replica(SCOPE, [ITEMS])
+    replica.apply(put(1, 1, 20, at="3", born="b"))
+    replica.apply(delete(1, at="4"))
+    assert told(replica.apply(put(1, 1, 10, at="5", born="a"))) == []
+    assert ref(1) not in replica
+
+
 @pytest.mark.parametrize("errors", [("Error 413: Payload Too Large",)])
 def test_a_record_with_values_withheld_is_fetched(errors: tuple[str, ...]) -> None:
     replica = with_synced(synced(1, 1, 10))
@@ -297,6 +323,26 @@ def test_an_answer_does_not_undo_what_the_stream_said_since_the_question() -> No
     prefixes = [key_hash(NAME, f"[{key}]") for key in (1, 2, 3)]
     assert told(replica.settle(prefixes, [synced(1, 1, 10)])) == [("DELETE", "[2]", None, "sync")]
     assert set(replica) == {ref(1), ref(3)}
+
+
+def test_a_snapshot_of_a_row_that_the_stream_has_deleted_since_is_asked_for_again() -> None:
+    replica = with_synced(synced(1, 1, 10))
+    replica.begin()
+    replica.apply(put(1, 2, 60, at="5"))
+    replica.apply(delete(1, at="6"))
+    replica.settle([key_hash(NAME, "[1]")], [synced(1, 3, 61)])  # an update that was lost, or another row
+    assert ref(1) not in replica
+    assert ref(1) in replica.doubts
+
+
+def test_a_snapshot_that_the_stream_has_passed_through_leaves_no_doubt() -> None:
+    replica = with_synced(synced(1, 1, 10, born=None))
+    replica.begin()
+    replica.apply(put(1, 2, 60, born=None))
+    replica.apply(delete(1, at="3"))
+    replica.apply(put(1, 1, 61, at="4", born=None))
+    assert replica.settle([key_hash(NAME, "[1]")], [synced(1, 2, 60, born=None)]) == []
+    assert not replica.doubts
 
 
 def test_a_row_out_of_sight_that_comes_back_is_told_of_again() -> None:

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from toolkit.errors import StoreUnavailable
 from toolkit.events import Event, RowChanged, State
 from toolkit.listener import Listener, Timing
 from toolkit.model import (
@@ -78,6 +79,10 @@ class Shelf:
         self.gate = asyncio.Event()
         """Calls wait while it is clear."""
         self.gate.set()
+        self.permits: asyncio.Semaphore | None = None
+        """Where there is one, each call needs one."""
+        self.broken: set[str] = set()
+        """Calls that find nobody."""
 
     def put(self, table: TrackedTable, **values: Any) -> dict[str, Any]:
         """Insert or update by key; returns the payload that says so."""
@@ -107,10 +112,22 @@ class Shelf:
         }
         return {"ids": [1], "data": data}
 
+    async def until_called(self, name: str) -> None:
+        """Wait for the next call of this name."""
+        before = self.calls.count(name)
+        async with asyncio.timeout(LIMIT):
+            while self.calls.count(name) == before:
+                self.called.clear()
+                await self.called.wait()
+
     async def _called(self, name: str) -> None:
         self.calls.append(name)
         self.called.set()
         await self.gate.wait()
+        if self.permits is not None:
+            await self.permits.acquire()
+        if name in self.broken:
+            raise StoreUnavailable(f"{name}: nobody there")
         if self.failures:
             raise self.failures.popleft()
 
