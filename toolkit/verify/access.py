@@ -79,6 +79,8 @@ class Access:
         self._model = model
         self._belonging = belonging
         self._seeder = seeder
+        self._inserts: dict[tuple[str, Who], Probe | None] = {}
+        self._answers: dict[tuple[str, Whose, Command, str], Result] = {}
         self.actors: dict[str, Actor] = {
             role: actor(role, Who.ALICE, seeder.world, belonging, config) for role in ROLES
         }
@@ -112,11 +114,16 @@ class Access:
 
     def _row_cells(self, table: Table, whose: Whose, command: Command) -> Iterator[Cell]:
         for role in ROLES:
-            result = self._judge(table, whose, command, role)
-            if result is not None:
-                yield Cell(table.name, role, command, whose, result)
+            yield Cell(table.name, role, command, whose, self.answer(table, whose, command, role))
 
-    def _judge(self, table: Table, whose: Whose, command: Command, role: str) -> Result | None:
+    def answer(self, table: Table, whose: Whose, command: Command, role: str) -> Result:
+        """Whether this role may do that to this row; asked once."""
+        place = (table.name, whose, command, role)
+        if place not in self._answers:
+            self._answers[place] = self._judge(table, whose, command, role)
+        return self._answers[place]
+
+    def _judge(self, table: Table, whose: Whose, command: Command, role: str) -> Result:
         probe = self.probe(table, whose, command, role)
         if probe is None:
             return Result(Answer.UNDECIDED)
@@ -138,7 +145,10 @@ class Access:
         if row is None:
             return None
         if command is Command.INSERT:
-            return self._insert_probe(table, self.who(table, whose))
+            place = (table.name, self.who(table, whose))
+            if place not in self._inserts:
+                self._inserts[place] = self._insert_probe(table, place[1])
+            return self._inserts[place]
         where = self.where(table, row)
         if command is Command.SELECT:
             return Probe(sql.SQL("select from {} where {}").format(relation(table), where))

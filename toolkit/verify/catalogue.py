@@ -24,6 +24,8 @@ GROUPS = {
     "SRV": "server",
 }
 _HEADER = re.compile(r"-- (?P<code>[A-Z]{3}\d{3}): (?P<title>.+)\n(?P<why>(?:--.*\n)*)")
+_RELATION = re.compile(r"^(?P<name>[a-z_]+) as (?:materialized )?\(", re.MULTILINE)
+_WORD = re.compile(r"[a-z_]+")
 _WITH = re.compile(r"\s*with\s+(?:recursive\s+)?", re.IGNORECASE)
 
 
@@ -60,9 +62,39 @@ def _read(path: Path, facts: str) -> StaticCheck:
 
 
 def _compose(facts: str, body: str) -> str:
-    """One statement: the facts' relations, those of the check itself, and its query."""
+    """One statement: those of the facts' relations that it needs, its own, and its query."""
     own = _WITH.match(body)
-    return f"{facts},\n{body[own.end() :]}" if own else f"{facts}\n{body}"
+    rest = body[own.end() :] if own else body
+    relations = _needed(_relations(facts), rest)
+    if not relations and not own:
+        return body
+    shared = ",\n".join(relations)
+    return "with recursive\n" + (f"{shared},\n{rest}" if relations and own else f"{shared}\n{rest}")
+
+
+def _relations(facts: str) -> dict[str, str]:
+    """Name → definition, in order; each begins at the left edge as ``name as (``."""
+    starts = list(_RELATION.finditer(facts))
+    ends = [match.start() for match in starts[1:]] + [len(facts)]
+    found = {}
+    for match, end in zip(starts, ends, strict=True):
+        lines = facts[match.start() : end].rstrip().splitlines()
+        while lines[-1].startswith("--"):  # the next one's comment
+            lines.pop()
+        found[match["name"]] = "\n".join(lines).rstrip().removesuffix(",")
+    return found
+
+
+def _needed(relations: dict[str, str], text: str) -> list[str]:
+    """Planning what is not asked for costs more than the checks themselves."""
+    wanted: set[str] = set()
+    texts = [text]
+    while texts:
+        words = set(_WORD.findall(texts.pop()))
+        for name in (relations.keys() & words) - wanted:
+            wanted.add(name)
+            texts.append(relations[name])
+    return [definition for name, definition in relations.items() if name in wanted]
 
 
 def chosen(rules: Iterable[Rule], names: Iterable[str]) -> frozenset[str]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from toolkit.verify.access import Access
-    from toolkit.verify.probing import Statement
     from toolkit.verify.static import Connection
     from toolkit.verify.tables import Model, Table
 
@@ -94,16 +93,16 @@ class Deliveries:
 
     def _seen(self, table: Table, role: str, event: Event, whose: Whose) -> Answer:
         """Whether the row is visible once the change has happened."""
+        if event is Event.INSERT:
+            return self._access.answer(table, whose, Command.SELECT, role).answer
         look = self._access.probe(table, whose, Command.SELECT, role)
-        if look is None:
+        change = self._access.probe(table, whose, Command.UPDATE, "service_role")
+        if look is None or change is None:
             return Answer.UNDECIDED
-        before: tuple[Statement, ...] = ()
-        if event is Event.UPDATE:
-            change = self._access.probe(table, whose, Command.UPDATE, "service_role")
-            if change is None or attempt(self._connection, None, change.statement).answer is not Answer.ALLOW:
-                return Answer.UNDECIDED
-            before = (change.statement,)
-        return attempt(self._connection, self._access.actors[role], look.statement, before=before).answer
+        person = self._access.actors[role]
+        seen = attempt(self._connection, person, look.statement, before=(change.statement,))
+        # What a trigger or constraint refuses to ourselves says nothing of who would see it.
+        return seen.answer if seen.answer in (Answer.ALLOW, Answer.DENY) else Answer.UNDECIDED
 
     def _selectable(self, table: Table, role: str) -> tuple[str, ...]:
         """Columns the role may select, in the table's order; none without USAGE on the schema."""
