@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from toolkit.events import Event
     from toolkit.stack import LocalStack
 
-RATE = 250.0
+RATE = 150.0
 """Tokens per second that the pretended model answers with."""
 INTERVAL = 0.05
 """Seconds between two flushes of the updater: short, so that a short demo makes many changes."""

@@ -12,7 +12,7 @@ import click
 
 from toolkit.cli.demo import bench, demo
 from toolkit.cli.schema import init, migrate, verify
-from toolkit.cli.shell import FILE, ToolkitGroup, load_env
+from toolkit.cli.shell import FILE, ToolkitGroup, load_env, log_to_stderr
 from toolkit.cli.stack import stack
 from toolkit.cli.stream import agent, listen, reconcile
 
@@ -29,6 +29,7 @@ from toolkit.cli.stream import agent, listen, reconcile
 @click.pass_context
 def cli(ctx: click.Context, env_file: Path) -> None:
     """Streamed database changes that arrive through Supabase Realtime, and the proof that they did."""
+    log_to_stderr()
     ctx.obj = load_env(env_file)
 
 

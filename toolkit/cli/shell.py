@@ -68,6 +68,13 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+def log_to_stderr() -> None:
+    """Warnings, and the news of what takes long: the stack's downloads."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, we raise
+    logging.getLogger("toolkit.stack.rest").setLevel(logging.INFO)
+
+
 def quiet() -> None:
     """For commands whose own output already tells what the log would."""
     logging.getLogger("toolkit").setLevel(logging.CRITICAL)
