@@ -257,7 +257,7 @@ class Worker:
             await asyncio.sleep(self._reap_every)
 
 
-class _CancelledInDatabase(Exception):  # noqa: N818
+class _CancelledInDatabase(Exception):
     """Somebody set the task cancelled; never leaves this module."""
 
 

@@ -82,7 +82,13 @@ def mint_token(
 ) -> str:
     """Sign an HS256 token as Supabase Auth would; ``user_id`` ``None`` leaves ``sub`` out (API keys)."""
     issued = int(time.time() if now is None else now)
-    payload: dict[str, Any] = {"aud": role, "role": role, "iss": "supabase", "iat": issued, "exp": issued + expires_in}
+    payload: dict[str, Any] = {
+        "aud": role,
+        "role": role,
+        "iss": "supabase",
+        "iat": issued,
+        "exp": issued + expires_in,
+    }
     if user_id is not None:
         payload["sub"] = user_id
     payload.update(claims or {})

@@ -35,7 +35,7 @@ SETTLED = frozenset(
 """Already there, or already gone: what repeating a statement that had taken effect after all answers."""
 
 
-class Refused(Exception):  # noqa: N818 - it never leaves this package
+class Refused(Exception):
     """A statement failed: the database's error and the toolkit's line for it."""
 
     def __init__(self, cause: psycopg.Error, error: ToolkitError) -> None:
