@@ -21,7 +21,19 @@ FLAWS = sorted((TESTS / "flaws").glob("*.sql"))
 CORRECT = sorted((TESTS / "correct").glob("*.sql"))
 
 # What no file can seed: settings of a running server, and the promise of track_table (test_verify_own.py).
-ELSEWHERE = {"SRV001", "SRV002", "SRV003", "SRV004", "SRV005", "SRV006", "TRK001", "SNP001", "DLV001", "LEK001", "LNT001"}
+ELSEWHERE = {
+    "SRV001",
+    "SRV002",
+    "SRV003",
+    "SRV004",
+    "SRV005",
+    "SRV006",
+    "TRK001",
+    "SNP001",
+    "DLV001",
+    "LEK001",
+    "LNT001",
+}
 
 
 def expected(flaw: Path) -> set[str]:

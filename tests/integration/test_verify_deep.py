@@ -198,3 +198,24 @@ alter publication supabase_realtime add table public.things;
 """)
     report = verify.verify(url, checks=["access", "delivery"])
     assert {c.outcome for c in report.checks} == {Outcome.PASS}, [c.reason for c in report.checks]
+
+
+def test_findings_of_pgrls_join_the_report(project: Callable[..., str]) -> None:
+    pytest.importorskip("pgrls", reason="pgrls is not installed (extra lint)")
+    report = verify.verify(project(TESTS / "flaws" / "RLS010_or_true.sql"))
+    codes = {finding.code for finding in report.findings}
+    assert "RLS010" in codes
+    assert "pgrls-SEC011" in codes
+    assert {finding.object for finding in report.findings if finding.code.startswith("pgrls")} == {
+        "public.salaries"
+    }
+
+
+def test_without_pgrls_its_check_is_skipped_only_where_asked_for(
+    project: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.verify.linting.find_spec", lambda name: None)
+    url = project(CORRECT / "tenant_column.sql")
+    assert not [check for check in verify.verify(url).checks if check.rule.group == "lint"]
+    (check,) = verify.verify(url, checks=["lint"]).checks
+    assert (check.outcome, "pip install" in check.reason) == (Outcome.SKIPPED, True)

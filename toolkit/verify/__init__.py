@@ -21,13 +21,12 @@ from toolkit.verify.dynamic import Matrices, cannot_act, run_matrices, table_nam
 from toolkit.verify.formats import FORMATS, as_dict, render
 from toolkit.verify.judging import DYNAMIC, judge
 from toolkit.verify.leaks import LEK001, hunt
-from toolkit.verify.lint import LINT, lint
-from toolkit.verify.lint import installed as lint_installed
+from toolkit.verify.linting import LINT, installed, run_pgrls
 from toolkit.verify.model import CheckResult, Finding, Level, Outcome, Report, Rule
-from toolkit.verify.pgtap import pgtap_script
 from toolkit.verify.snapshot import SNP001, compare, read_snapshot, snapshot_text, write_snapshot
 from toolkit.verify.sources import Sources
 from toolkit.verify.static import run_static, server_version
+from toolkit.verify.tap import pgtap_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,8 +104,8 @@ def verify(
                 results += (
                     _skipped(LEK001, refused) if refused else hunt(connection, config, schemas=schemas),
                 )
-        if LINT.code in codes and (checks or lint_installed()):
-            results += (lint(dsn, table_names(connection, schemas), schemas=schemas),)
+        if LINT.code in codes and (checks or installed()):
+            results += (run_pgrls(dsn, table_names(connection, schemas), schemas=schemas),)
     shown = tuple(result for result in results if result.rule.code in codes)
     report = Report(version, shown, time.monotonic() - started, matrices)
     if migrations is not None and migrations.is_dir():

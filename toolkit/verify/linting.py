@@ -23,7 +23,7 @@ def installed() -> bool:
     return find_spec("pgrls") is not None
 
 
-def lint(dsn: str, tables: Collection[str], *, schemas: Sequence[str] = ()) -> CheckResult:
+def run_pgrls(dsn: str, tables: Collection[str], *, schemas: Sequence[str] = ()) -> CheckResult:
     """Its errors and warnings about these tables, under its own rule ids; its notes are left out.
 
     pgrls reads ``pgrls.toml`` in the current directory, where rules can be turned off.

@@ -1,0 +1,90 @@
+"""What the server's settings and the connecting role's rights mean for verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from toolkit import migrate, verify
+from toolkit.stack import LocalStack
+from toolkit.stack.places import cache_dir
+from toolkit.stack.postgres import EmbeddedPostgres, find_install, init_data
+from toolkit.stack.template import apply_baseline
+from toolkit.verify import Outcome
+from toolkit.verify.catalogue import static_checks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TESTS = Path(__file__).parents[1]
+MIGRATIONS = TESTS.parent / "supabase" / "migrations"
+
+
+@pytest.fixture
+async def badly_set(tmp_path: Path) -> AsyncIterator[str]:
+    """A server that Realtime could not work with."""
+    install = find_install(16, cache_dir())
+    data = tmp_path / "data"
+    init_data(install, data)
+    postgres = EmbeddedPostgres(
+        install,
+        data,
+        password="postgres",
+        wal_level="replica",
+        max_replication_slots="1",
+        max_wal_senders="1",
+        max_slot_wal_keep_size="16MB",
+    )
+    try:
+        await postgres.start()
+        await apply_baseline(postgres.admin_url)
+        yield postgres.admin_url
+    finally:
+        await postgres.stop()
+
+
+async def test_settings_that_realtime_cannot_work_with(badly_set: str) -> None:
+    report = verify.verify(badly_set, checks=["server"])
+    assert [finding.code for finding in report.findings] == ["SRV001", "SRV002", "SRV003", "SRV004"]
+    assert report.findings[0].object == "server setting wal_level"
+
+
+@pytest.mark.parametrize(
+    ("libraries", "shut_out"),
+    [
+        ("pgoutput, test_decoding", True),
+        ("", True),
+        ("pgoutput, test_decoding, wal2json", False),
+        ("wal2json", False),
+        ('"wal2json", pgoutput', False),
+        ("not_wal2json_at_all", True),
+    ],
+)
+def test_output_plugins_that_may_be_used(stack: LocalStack, libraries: str, shut_out: bool) -> None:
+    """The setting is new in 17.11; its place is taken by one that every version takes."""
+    (check,) = [check for check in static_checks() if check.rule.code == "SRV006"]
+    query = check.sql.replace("'output_plugin_libraries'", "'toolkit.libraries'")
+    with psycopg.connect(stack.database_url) as connection:
+        connection.execute("select set_config('toolkit.libraries', %s, true)", [libraries])
+        rows = connection.execute(query.encode()).fetchall()
+    # Unset is not the same as empty: only then there is nothing to judge.
+    assert bool(rows) is shut_out
+
+
+async def test_the_rights_of_hosted_postgres_are_enough() -> None:
+    async with LocalStack(superuser=False, migrations=MIGRATIONS) as stack:
+        report = verify.verify(stack.database_url)
+    assert not report.findings
+    assert not [(c.rule.code, c.reason) for c in report.checks if c.outcome is not Outcome.PASS]
+
+
+async def test_flaws_are_found_with_the_rights_of_hosted_postgres() -> None:
+    async with LocalStack(superuser=False) as stack:
+        migrate.apply_all(stack.database_url, MIGRATIONS)
+        with psycopg.connect(stack.database_url, autocommit=True) as connection:
+            connection.execute((TESTS / "flaws" / "ACC001_uncorrelated_membership.sql").read_bytes())
+        report = verify.verify(stack.database_url)
+    assert {finding.code for finding in report.findings} == {"ACC001"}
