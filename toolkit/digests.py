@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
-from toolkit.model import Digest, key_hash, row_hash
+from toolkit.model import Digest, key_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -12,42 +13,62 @@ if TYPE_CHECKING:
     from toolkit.model import RowRef
 
 _DEPTH = 3
-"""Prefixes up to this length have their sums kept; below, a bucket (1/4096 of the rows) is added up."""
+_DIGITS = "0123456789abcdef"
+
+
+class _Bucket:
+    """The rows whose ``key_hash`` begins with the same three digits: one in 4096."""
+
+    __slots__ = ("refs", "total")
+
+    def __init__(self) -> None:
+        self.refs: dict[RowRef, None] = {}
+        self.total = 0
 
 
 class DigestTree:
-    """Mirrors ``digest_scope``: a tree of 16-way hash prefixes over (table, key)."""
+    """Mirrors ``digest_scope``: a tree of 16-way hash prefixes over (table, key).
+
+    A row's share is its :func:`~toolkit.model.row_hash`. Only sums of buckets are kept: the 4096 of them are
+    quickly added up, and so are the rows of one.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[RowRef, tuple[str, int]] = {}
-        self._buckets: dict[str, dict[RowRef, None]] = {}
-        self._sums: dict[str, Digest] = {}
+        self._buckets: dict[str, _Bucket] = {}
+        self._total = 0
 
     @property
     def total(self) -> Digest:
-        return self._sums.get("", Digest())
+        return Digest(len(self._rows), self._total % 2**64)
 
-    def add(self, ref: RowRef, version: int, changed_in: int) -> None:
-        place = key_hash(ref.table, ref.key)
-        share = row_hash(ref.table, ref.key, version, changed_in)
+    def put(self, ref: RowRef, share: int) -> None:
+        """Add a row, or give it another share."""
+        known = self._rows.get(ref)
+        place, before = known or (key_hash(ref.table, ref.key), 0)
         self._rows[ref] = place, share
-        self._buckets.setdefault(place[:_DEPTH], {})[ref] = None
-        for depth in range(_DEPTH + 1):
-            self._sums[place[:depth]] = self._sums.get(place[:depth], Digest()).plus(share)
+        bucket = self._buckets.get(place[:_DEPTH])
+        if bucket is None:
+            bucket = self._buckets[place[:_DEPTH]] = _Bucket()
+        if known is None:
+            bucket.refs[ref] = None
+        bucket.total += share - before
+        self._total += share - before
 
     def remove(self, ref: RowRef) -> None:
         """Raises :class:`KeyError` if it is not there."""
         place, share = self._rows.pop(ref)
-        del self._buckets[place[:_DEPTH]][ref]
-        for depth in range(_DEPTH + 1):
-            self._sums[place[:depth]] = self._sums[place[:depth]].minus(share)
+        bucket = self._buckets[place[:_DEPTH]]
+        del bucket.refs[ref]
+        bucket.total -= share
+        self._total -= share
 
     def under(self, prefix: str) -> Iterator[RowRef]:
         """Every row whose ``key_hash`` begins with ``prefix``."""
-        if len(prefix) >= _DEPTH:
-            bucket = self._buckets.get(prefix[:_DEPTH], {})
-            return (ref for ref in bucket if self._rows[ref][0].startswith(prefix))
-        return (ref for place, bucket in self._buckets.items() if place.startswith(prefix) for ref in bucket)
+        if len(prefix) <= _DEPTH:
+            return (ref for bucket in self._below(prefix) for ref in bucket.refs)
+        bucket = self._buckets.get(prefix[:_DEPTH])
+        return (ref for ref in (bucket.refs if bucket else ()) if self._rows[ref][0].startswith(prefix))
 
     def children(self, prefixes: Sequence[str]) -> dict[str, Digest]:
         """For each prefix, the digests of its children (one hex digit longer) that have rows."""
@@ -56,9 +77,17 @@ class DigestTree:
             found |= self._kept(prefix) if len(prefix) < _DEPTH else self._added_up(prefix)
         return found
 
+    def _below(self, prefix: str) -> Iterator[_Bucket]:
+        names = (prefix + "".join(rest) for rest in product(_DIGITS, repeat=_DEPTH - len(prefix)))
+        return (self._buckets[name] for name in names if name in self._buckets)
+
     def _kept(self, prefix: str) -> dict[str, Digest]:
-        children = {prefix + digit: self._sums.get(prefix + digit) for digit in "0123456789abcdef"}
-        return {child: digest for child, digest in children.items() if digest is not None and digest.count}
+        found = {}
+        for digit in _DIGITS:
+            buckets = list(self._below(prefix + digit))
+            if count := sum(len(bucket.refs) for bucket in buckets):
+                found[prefix + digit] = Digest(count, sum(bucket.total for bucket in buckets) % 2**64)
+        return found
 
     def _added_up(self, prefix: str) -> dict[str, Digest]:
         found: dict[str, Digest] = {}

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from toolkit.model import row_hash
+
 if TYPE_CHECKING:
     from collections.abc import Set
 
-    from toolkit.model import Change, Row, SyncedRow
+    from toolkit.model import Change, Row, RowRef
 
 
 class Origin(Enum):
@@ -31,6 +33,8 @@ class Held:
 
     version: int
     changed_in: int
+    share: int
+    """Of the digest: :func:`~toolkit.model.row_hash`."""
     row: Row | None
     origin: Origin
     committed_at: str | None = None
@@ -42,6 +46,18 @@ class Held:
     @property
     def born(self) -> str | None:
         return born(self.row)
+
+
+def hold(
+    ref: RowRef,
+    version: int,
+    changed_in: int,
+    row: Row | None,
+    origin: Origin,
+    committed_at: str | None = None,
+) -> Held:
+    share = row_hash(ref.table, ref.key, version, changed_in)
+    return Held(version, changed_in, share, row, origin, committed_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +125,17 @@ def revives(change: Change, tomb: Tomb | None) -> bool | None:
     return True if follows(change, tomb.committed_at) else None
 
 
-def ahead(synced: SyncedRow, held: Held | None, states: Set[tuple[int, int]], deleted: bool) -> bool | None:
+def ahead(synced: Held, held: Held | None, states: Set[tuple[int, int]], deleted: bool) -> bool | None:
     """Whether a snapshot is ahead of the stream for a key that the stream has touched since the question.
 
     ``states`` are those it has had since, ``deleted`` says that it was gone in between. ``None``: cannot tell.
     """
-    if (synced.version, synced.changed_in) in states:
+    if synced.state in states:
         return False
     if held is None:
         return None
-    when = born(synced.row)
-    if when and held.born:
-        return (when, synced.version) > (held.born, held.version)
+    if synced.born and held.born:
+        return (synced.born, synced.version) > (held.born, held.version)
     return True if synced.version > held.version and not deleted else None
 
 

@@ -29,6 +29,15 @@ log = logging.getLogger(__name__)
 Hole = tuple[str, int]
 """(message id, position of the character that is missing)"""
 
+_REGULAR = "regular comparison"
+_BURST = 1000
+"""Changes after which a comparison is brought forward: above its rate limit Realtime drops them silently."""
+
+
+def next_interval(interval: float, longest: float, *, lossy: bool) -> float:
+    """Seconds to the next regular comparison: soon after one that found a loss, then doubling."""
+    return longest / 16 if lossy else min(longest, interval * 2)
+
 
 class Keeper:
     """``note(reason, **facts)`` is told what becomes of the facts ``whole`` and ``failure``."""
@@ -48,7 +57,9 @@ class Keeper:
         self._reasons: dict[str, None] = {}
         self._woken = asyncio.Event()
         self._done = asyncio.Event()
+        self._interval = timing.check
         self._check_at = 0.0
+        self._heard = 0
         self._hole_at: float | None = None
         self._hopeless: set[Hole] = set()
         self._recovered = 0
@@ -62,6 +73,9 @@ class Keeper:
 
     def heard(self) -> None:
         """The stream has brought a change, which may have left a doubt or a hole."""
+        self._heard += 1
+        if self._heard % _BURST == 0:
+            self._plan_check(self._timing.check / 16)
         if self._replica.doubts:
             self._woken.set()
         if self._hole_at is None and self._holes():
@@ -71,7 +85,8 @@ class Keeper:
     async def run(self) -> None:
         """Until cancelled; raises only what is the caller's own mistake (:class:`InputError`)."""
         pauses = backoff(self._timing.refetch, 30.0, lambda: 1.0)
-        self._plan_check()
+        self._interval, self._check_at = self._timing.check, 0.0
+        self._plan_check(self._interval)
         while True:
             try:
                 await self._wait()
@@ -117,18 +132,22 @@ class Keeper:
             messages = sorted(message for message, _ in self._holes())
             reasons += [f"a hole in the text of {', '.join(messages)}"] if messages else []
         if not reasons and now >= self._check_at:
-            reasons = ["regular comparison"]
+            reasons = [_REGULAR]
         return ", ".join(reasons)
 
-    def _plan_check(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self._check_at = now + self._timing.check * random.uniform(0.8, 1.2)
+    def _plan_check(self, seconds: float) -> None:
+        """Compare after so many seconds ± 20 %, or when it was planned already, if that is earlier."""
+        planned = asyncio.get_running_loop().time() + seconds * random.uniform(0.8, 1.2)
+        self._check_at = min(self._check_at or planned, planned)
+        self._woken.set()
 
     async def _sync(self, reason: str) -> None:
         holes = self._holes()
         agreed = await self._drive(recover(self._replica))
         self.syncs += 1
-        self._plan_check()
+        lossy = reason == _REGULAR and self._recovered > 0
+        self._interval, self._check_at = next_interval(self._interval, self._timing.check, lossy=lossy), 0.0
+        self._plan_check(self._interval)
         self._give_up(holes & self._holes())
         self._report_recovered()
         if not agreed:
@@ -160,6 +179,7 @@ class Keeper:
                     isinstance(event, RowChanged) and event.via == "sync" for event in item
                 )
                 self._outbox.put(item)
+                await asyncio.sleep(0)  # stream and heartbeats come first
                 await self._outbox.room()
             else:
                 answer = await self._answer(item)

@@ -9,7 +9,7 @@ to what the database shows.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ _LEAF = 64
 """Rows under a prefix below which they are fetched rather than looked at more closely."""
 _BATCH = 2000
 """Rows asked for at once."""
+_PART = 500
+"""Rows taken in without a pause: about 10 ms."""
 _KEYS = 400
 """Single keys asked for at once."""
 
@@ -92,8 +94,22 @@ def _sync(replica: Replica) -> Generator[Ask | list[Event], Any, None]:
     more, after = True, None
     while more:
         page: SyncPage = yield AskSync(replica.cursor, replica.epoch, after)
-        yield replica.merge(page)
+        for part in _parts(page):
+            yield replica.merge(part)
         more, after = page.more, page.after
+
+
+def _parts(page: SyncPage) -> Iterator[SyncPage]:
+    """The page in pieces, between which the stream may be applied and others may run."""
+    rows = page.rows
+    for start in range(0, max(len(rows), 1), _PART):
+        is_last = start + _PART >= len(rows)
+        yield replace(
+            page,
+            full=page.full and start == 0,
+            more=page.more or not is_last,
+            rows=rows[start : start + _PART],
+        )
 
 
 def _mend(replica: Replica) -> Recovery:

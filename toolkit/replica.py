@@ -40,9 +40,9 @@ from toolkit.events import (
     TextAppended,
     TextReset,
 )
-from toolkit.held import Held, Origin, Tomb, ahead, another_row, born, filled, follows, newer, revives
+from toolkit.held import Held, Origin, Tomb, ahead, another_row, born, filled, follows, hold, newer, revives
 from toolkit.journal import Journal, Trace
-from toolkit.model import Change, ChangeType, RowRef, Scope, TrackedTable, key_hash, row_hash
+from toolkit.model import Change, ChangeType, RowRef, Scope, TrackedTable, key_hash
 from toolkit.transcript import Transcripts
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Replica:
         if whole is None:
             return self._doubt(ref, change)
         self._pass(change, held)
-        made = Held(change.version, change.changed_in, whole.row, Origin.STREAM, change.committed_at)
+        made = hold(ref, change.version, change.changed_in, whole.row, Origin.STREAM, change.committed_at)
         return self._put(ref, made, whole, "live")
 
     def _apply_delete(self, ref: RowRef, change: Change) -> list[Event]:
@@ -201,7 +201,7 @@ class Replica:
         if held is None:
             if ref not in self._tombs:
                 self._bury(ref, Tomb(0, None, change.committed_at, deleted=True))
-            self._note(ref, None, None)
+            self._note(ref, None, None, "live")
             return []
         if held.origin is Origin.STREAM:
             certain = follows(change, held.committed_at)
@@ -257,12 +257,12 @@ class Replica:
         return events
 
     def _merge_row(self, paging: _Paging, synced: SyncedRow) -> list[Event]:
-        ref = RowRef(synced.table, synced.key)
+        ref, made = _taken(synced, Origin.SYNC)
         trace = self._request.traces.get(ref)
-        paging.count(ref, synced, trace.before if trace else self._rows.get(ref))
+        paging.count(ref, made, trace.before if trace else self._rows.get(ref))
         if ref in self.doubts or synced.table not in self.tables:
             return []
-        return self._adopt(ref, synced, Origin.SYNC, trace, strangers=paging.strangers)
+        return self._adopt(ref, made, trace, strangers=paging.strangers)
 
     def _end_sync(self, paging: _Paging, page: SyncPage) -> list[Event]:
         events: list[Event] = []
@@ -292,13 +292,13 @@ class Replica:
             return [] if doubt.asked is None else self._resolve(ref, synced)
         trace = self._request.traces.get(ref)
         if synced is not None:
-            return self._adopt(ref, synced, Origin.FETCH, trace)
+            return self._adopt(ref, _taken(synced, Origin.FETCH)[1], trace)
         return [] if trace is not None else self._remove(ref, None, "sync")
 
     def _resolve(self, ref: RowRef, synced: SyncedRow | None) -> list[Event]:
         doubt = self.doubts.pop(ref)
         if synced is not None:
-            events = self._adopt(ref, synced, Origin.FETCH, None)
+            events = self._adopt(ref, _taken(synced, Origin.FETCH)[1], None)
         else:
             deletes = [change for change in doubt.changes if change.type is ChangeType.DELETE]
             last = deletes[-1] if deletes else None
@@ -310,36 +310,30 @@ class Replica:
                 events += self._apply(ref, change)
         return events
 
-    def _adopt(
-        self, ref: RowRef, synced: SyncedRow, origin: Origin, trace: Trace | None, *, strangers: bool = False
-    ) -> list[Event]:
+    def _adopt(self, ref: RowRef, made: Held, trace: Trace | None, *, strangers: bool = False) -> list[Event]:
         """Take a row as a snapshot shows it; ``trace`` is what the stream said of it since the question."""
         held = self._rows.get(ref)
-        state = (synced.version, synced.changed_in)
         if trace is not None:
-            further = ahead(synced, held, trace.states, trace.deleted)
+            further = ahead(made, held, trace.states, trace.deleted)
             if further is None:
                 return self._doubt(ref, None)
             if not further:
                 return []
-        made = Held(synced.version, synced.changed_in, synced.row, origin)
-        if held is not None and held.state == state and not (strangers and held.row != synced.row):
+        if held is not None and held.state == made.state and not (strangers and held.row != made.row):
             if held.row is None:
                 self._rows[ref] = replace(made, origin=held.origin)
             return []
         kind = ChangeType.UPDATE if held else ChangeType.INSERT
-        change = Change(ref.table, kind, ref.key, synced.version, synced.changed_in, synced.row)
+        change = Change(ref.table, kind, ref.key, made.version, made.changed_in, made.row)
         return self._put(ref, made, change, "sync")
 
     # --- every change of the copy goes through here ---------------------------------------------------
 
     def _put(self, ref: RowRef, made: Held, change: Change, via: Via) -> list[Event]:
         before = self._rows.get(ref)
-        if before is not None:
-            self._tree.remove(ref)
         self._rows[ref] = made
-        self._tree.add(ref, made.version, made.changed_in)
-        self._note(ref, before, made)
+        self._tree.put(ref, made.share)
+        self._note(ref, before, made, via)
         events: list[Event] = []
         if before is not None and another_row(before, made):
             events += self._texts.drop(ref.table, ref.key)
@@ -355,11 +349,13 @@ class Replica:
         events = self._texts.drop(ref.table, ref.key)
         committed_at = change.committed_at if change else None
         self._bury(ref, Tomb(before.version, before.born, committed_at, deleted))
-        self._note(ref, before, None)
+        self._note(ref, before, None, via)
         return [*events, RowChanged(change or Change(ref.table, ChangeType.DELETE, ref.key), via)]
 
-    def _note(self, ref: RowRef, before: Held | None, after: Held | None) -> None:
-        for journal in (self._request, *self._journals):
+    def _note(self, ref: RowRef, before: Held | None, after: Held | None, via: Via) -> None:
+        if via == "live":  # what answers do is no news to the question
+            self._request.note(ref, before, after)
+        for journal in self._journals:
             journal.note(ref, before, after)
 
     def _bury(self, ref: RowRef, tomb: Tomb) -> None:
@@ -412,8 +408,8 @@ class Replica:
         made.cursor = None if data["cursor"] is None else int(data["cursor"])
         for table, key, version, changed_in, row in data["rows"]:
             ref = RowRef(table, key)
-            made._rows[ref] = Held(version, changed_in, _revive(row), Origin.SYNC)
-            made._tree.add(ref, version, changed_in)
+            made._rows[ref] = held = hold(ref, version, changed_in, _revive(row), Origin.SYNC)
+            made._tree.put(ref, held.share)
         made._texts = Transcripts.load(data["texts"])
         return made
 
@@ -427,29 +423,31 @@ class _Paging:
         self.strangers = False
         """The rows held are of another cluster: equal versions mean nothing."""
         self.seen: dict[RowRef, int] = {}
+        """The share of each row that a page brought."""
 
     def restart(self, *, strangers: bool) -> None:
         self.digest = type(self.digest)()
         self.full, self.strangers = True, strangers
         self.seen.clear()
 
-    def count(self, ref: RowRef, synced: SyncedRow, before: Held | None) -> None:
+    def count(self, ref: RowRef, made: Held, before: Held | None) -> None:
         if ref in self.seen:
             self.digest = self.digest.minus(self.seen[ref])
         elif before is not None and not self.full:
-            self.digest = self.digest.minus(_hash(ref, before.version, before.changed_in))
-        self.seen[ref] = _hash(ref, synced.version, synced.changed_in)
-        self.digest = self.digest.plus(self.seen[ref])
+            self.digest = self.digest.minus(before.share)
+        self.seen[ref] = made.share
+        self.digest = self.digest.plus(made.share)
+
+
+def _taken(synced: SyncedRow, origin: Origin) -> tuple[RowRef, Held]:
+    ref = RowRef(synced.table, synced.key)
+    return ref, hold(ref, synced.version, synced.changed_in, synced.row, origin)
 
 
 def _under(refs: Iterable[RowRef], prefixes: Sequence[str]) -> set[RowRef]:
     wanted, lengths = set(prefixes), {len(prefix) for prefix in prefixes}
     places = ((ref, key_hash(ref.table, ref.key)) for ref in refs)
     return {ref for ref, place in places if any(place[:length] in wanted for length in lengths)}
-
-
-def _hash(ref: RowRef, version: int, changed_in: int) -> int:
-    return row_hash(ref.table, ref.key, version, changed_in)
 
 
 _DECIMAL = "$decimal"

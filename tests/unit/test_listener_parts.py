@@ -22,6 +22,7 @@ from toolkit.errors import (
     Unreachable,
 )
 from toolkit.events import Recovered, State
+from toolkit.keeper import next_interval
 from toolkit.listener import Facts, may_get_better, state_of
 from toolkit.model import Change, ChangeType, TrackedTable
 from toolkit.outbox import Outbox
@@ -74,6 +75,14 @@ def test_only_a_whole_copy_on_a_live_subscription_is_synced(
 )
 def test_the_retry_decision(error: Exception, again: bool) -> None:
     assert may_get_better(error) is again
+
+
+def test_the_regular_comparison_comes_soon_after_a_loss_and_then_ever_later() -> None:
+    interval = next_interval(60, 60, lossy=True)
+    assert interval < 5
+    seen = [interval := next_interval(interval, 60, lossy=False) for _ in range(6)]
+    assert seen == sorted(seen)
+    assert seen[-1] == 60
 
 
 # --- addresses and tokens ---
