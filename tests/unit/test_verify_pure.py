@@ -291,7 +291,7 @@ def table(
 ) -> Table:
     given: dict[str, Any] = {
         "kind": "r", "published": True, "rls": True, "key": ("id",), "identity": ("id",), "identity_kind": "d", "uniques": (),
-        "checks": (), "partition_of": None, "partition_key": (), "partition_bound": None, "public_read": frozenset(),
+        "checks": (), "partitions": (), "public_read": frozenset(),
         "personal_read": True, "filter_columns": frozenset(),
     }  # fmt: skip
     policies = (Policy("p", "r", True, policy, rest.pop("functions", {})),)

@@ -2,10 +2,10 @@
 -- A role that may join and not send has its broadcasts dropped silently and its presence refused. For broadcast that is a
 -- design where the database sends (a function calls realtime.send or realtime.broadcast_changes), so it is judged only where
 -- nothing sends.
-with granted as (
+with granted as (  -- MSG002 has the constant-true ones
   select r as role_name, e as extension,
     bool_or(c.cmd in ('r', '*')) as reads, bool_or(c.cmd in ('a', '*')) as writes,
-    min(c.name) filter (where c.cmd in ('r', '*')) as read_policy
+    min(c.name) filter (where c.cmd in ('r', '*') and not c.always) as read_policy
   from channel_policy c, unnest(c.role_names) r, unnest(c.extensions) e
   where c.permissive group by r, e
 )
@@ -19,7 +19,7 @@ select
     read_policy || ' (write)', string_agg(quote_ident(role_name), ', ' order by role_name), extension) as fix,
   extension || ' ' || string_agg(role_name, ' ' order by role_name) as fingerprint
 from granted
-where reads and not writes and (extension = 'presence' or not exists (select from sender))
+where reads and not writes and read_policy is not null and (extension = 'presence' or not exists (select from sender))
   -- A policy for both extensions in a design where the database sends means the broadcasts.
   and not (extension = 'presence' and exists (select from sender) and not exists (select from granted where writes))
 group by extension, read_policy

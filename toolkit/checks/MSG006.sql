@@ -1,9 +1,9 @@
 -- MSG006: Channels can be written but not read
 -- Joining a private channel needs SELECT: a role that may only INSERT is refused at the join, so it can never send either.
-with granted as (
+with granted as (  -- MSG002 has the constant-true ones
   select r as role_name, e as extension,
     bool_or(c.cmd in ('r', '*')) as reads, bool_or(c.cmd in ('a', '*')) as writes,
-    min(c.name) filter (where c.cmd in ('a', '*')) as write_policy
+    min(c.name) filter (where c.cmd in ('a', '*') and not c.always) as write_policy
   from channel_policy c, unnest(c.role_names) r, unnest(c.extensions) e
   where c.permissive group by r, e
 )
@@ -15,4 +15,4 @@ select
   format('create policy %I on realtime.messages for select to %s using (extension in (%s) and realtime.topic() = /* … */);',
     write_policy || ' (read)', string_agg(distinct quote_ident(role_name), ', '), string_agg(distinct quote_literal(extension), ', ')) as fix,
   write_policy as fingerprint
-from granted where writes and not reads group by write_policy
+from granted where writes and not reads and write_policy is not null group by write_policy

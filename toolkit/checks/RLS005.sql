@@ -1,4 +1,4 @@
--- RLS005: A policy reads a table that its role cannot read
+-- RLS005: A policy reads a table, or calls a function, that its role cannot
 -- A subquery in a policy runs with the rights of whoever asks. Without SELECT on the other table it raises 42501, and one
 -- raising policy loses Realtime's whole poll batch, for everybody. With RLS on there and no policy for the role it finds
 -- nothing, so the policy is silently false and nobody receives anything.
@@ -65,3 +65,16 @@ from asked
 group by policy, name, fqn, other, other_name
 -- One role that cannot is wrong where it raises; being blind is wrong only if nobody is left who sees.
 having bool_or(raises) or bool_and(blind)
+union all
+select
+  'RLS005', 'error', format('policy %I on %s', p.name, p.fqn),
+  format('The policy %I on %s calls %s.%s(), which %s may not execute: every query under it raises 42501, and Realtime loses the '
+    'whole batch.', p.name, p.fqn, f.schema, f.name, string_agg(r.role_name, ', ' order by r.role_name)),
+  format('grant execute on function %s to %s;', f.function::regprocedure, string_agg(quote_ident(r.role_name), ', ' order by r.role_name)),
+  p.fqn || ' ' || p.name || ' ' || f.function::regprocedure
+from policy p join policy_function f using (policy) join policy_role r using (policy)
+join own_table t on t.relid = p.relid
+where t.rls and not has_function_privilege(r.role, f.function, 'execute')
+  and has_schema_privilege(r.role, t.schema, 'usage') and has_any_column_privilege(r.role, p.relid, 'select, insert, update')
+  -- A policy for everybody may call what only some may, as long as the others have no right on the table at all.
+group by p.policy, p.name, p.fqn, f.function, f.schema, f.name

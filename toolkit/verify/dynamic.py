@@ -18,7 +18,7 @@ from toolkit.verify.probing import Answer, attempt
 from toolkit.verify.seeding import Seeder, relation
 from toolkit.verify.static import settings, snapshot
 from toolkit.verify.tables import Model, read_model
-from toolkit.verify.variation import Change, single_changes, update
+from toolkit.verify.variation import Change, is_free, single_changes, update
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,8 +36,8 @@ class Matrices:
     access: tuple[Cell, ...]
     deliveries: tuple[Delivery, ...]
     channels: tuple[ChannelCell, ...]
-    unmoved: tuple[tuple[str, str], ...]
-    """``(table, column)`` of an updated_at that a second UPDATE did not move forward."""
+    unmoved: tuple[tuple[str, str, str], ...]
+    """``(table, updated_at, column)``: a second UPDATE of this column did not move it forward."""
     governed: frozenset[tuple[str, str, Command]]
     """``(table, role, command)`` where the state of a stranger's row decides whether it is reached: a flag that
     shares it, say. Then that is a design and no leak."""
@@ -159,13 +159,15 @@ def _reads_own(cell: Cell) -> bool:
     return mine and cell.command is Command.SELECT and cell.result.answer in (Answer.ALLOW, Answer.RAISES)
 
 
-def _unmoved(stage: Stage) -> Iterator[tuple[str, str]]:
-    """Columns named updated_at that the second of two updates in one transaction left where they were."""
+def _unmoved(stage: Stage) -> Iterator[tuple[str, str, str]]:
+    """Changes after which, in one transaction, the second of two updates left updated_at where it was."""
     for table in stage.model.published:
         kept = [c.name for c in table.columns if c.name == "updated_at" and c.base.startswith("timestamp")]
         whose = stage.access.rows_of(table)
-        if kept and whose and not _moves(stage, table, whose[0], kept[0]):
-            yield table.name, kept[0]
+        if kept and whose:
+            column = next(_standing_still(stage, table, whose[0], kept[0]), None)
+            if column is not None:
+                yield table.name, kept[0], column
 
 
 _CHANGES = {
@@ -177,24 +179,15 @@ _CHANGES = {
 """How to change a value twice, by type; a trigger may fire for real changes only."""
 
 
-def _moves(stage: Stage, table: Table, whose: Whose, kept: str) -> bool:
-    """True also where no real change can be made: then it is not for this check to say."""
-    probe = stage.access.probe(table, whose, Command.SELECT, "service_role")
+def _standing_still(stage: Stage, table: Table, whose: Whose, kept: str) -> Iterator[str]:
+    """Columns that can be changed without updated_at moving; none where no real change can be made."""
     row = stage.access.row(table, whose)
-    special = {
-        *table.key,
-        *table.partition_key,
-        kept,
-        *(n for key in table.foreign_keys for n in key.columns),
-    }
+    if row is None:
+        return
     for column in table.columns:
-        if probe is None or row is None or row.get(column.name) is None or column.base not in _CHANGES:
+        if row.get(column.name) is None or column.base not in _CHANGES or column.name == kept:
             continue
-        if (
-            column.name in special
-            or column.generated
-            or column.name in stage.belonging.users.get(table.name, ())
-        ):
+        if not is_free(table, column, stage.belonging):
             continue
         change = sql.SQL(_CHANGES[column.base]).format(sql.Identifier(column.name))
         query = sql.SQL("update {} set {} = {} where {} returning {}").format(
@@ -205,9 +198,8 @@ def _moves(stage: Stage, table: Table, whose: Whose, kept: str) -> bool:
             sql.Identifier(kept),
         )
         times = _twice(stage.connection, query)
-        if times is not None:
-            return times[1] > times[0]
-    return True
+        if times is not None and times[1] <= times[0]:
+            yield column.name
 
 
 def _twice(connection: Connection, query: sql.Composed) -> tuple[datetime, datetime] | None:

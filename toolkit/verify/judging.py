@@ -205,14 +205,14 @@ def _strange_topics(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> 
 
 
 def _unmoved_findings(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
-    for table, column in matrices.unmoved:
+    for table, kept, column in matrices.unmoved:
         if not codes.get(table, frozenset()) & _STALE:
             yield Finding(
                 "UPD010",
                 Level.ERROR,
-                f"{table}.{column}",
-                f"{table}.{column} is not strictly increasing: the second of two updates in one transaction left it "
-                "where it was.",
-                f"-- in its trigger: new.{column} := greatest(clock_timestamp(), old.{column} + interval '1 microsecond');",
-                f"UPD010 {table}.{column}",
+                f"{table}.{kept}",
+                f"{table}.{kept} is not strictly increasing: the second of two updates of {column} in one transaction "
+                "left it where it was.",
+                f"-- in its trigger: new.{kept} := greatest(clock_timestamp(), old.{kept} + interval '1 microsecond');",
+                f"UPD010 {table}.{kept}",
             )

@@ -134,7 +134,9 @@ class Seeder:
         at = Who.ALICE if who is Who.NOBODY else who
         found = self.world.rows.get((target, at))
         if found is None:  # a partitioned table has its rows in the partitions
-            leaves = (t.name for t in self._model.tables.values() if t.partition_of == target)
+            leaves = (
+                t.name for t in self._model.tables.values() if target in (p.parent for p in t.partitions)
+            )
             found = next(
                 (self.world.rows[leaf, at] for leaf in leaves if (leaf, at) in self.world.rows), None
             )
@@ -276,7 +278,7 @@ class Seeder:
     def _other_partition_keys(self, table: Table) -> Iterator[Mapping[str, str]]:
         """A hash partition takes some keys only: try until one falls into it."""
         for _ in range(_TRIES):
-            made = {name: values.plain(table.column(name), self._next()) for name in table.partition_key}
+            made = {name: self._partition_value(table, table.column(name)) for name in table.partition_key}
             yield {name: value for name, value in made.items() if value is not None}
 
     def _user(self, who: Who) -> None:
@@ -293,12 +295,13 @@ class Seeder:
 
     def _partition_value(self, table: Table, column: Column) -> str | None:
         """Inside the bounds of a range, the first value of a list; of a hash whatever comes next."""
-        bounds = values.literals(table.partition_bound or "") if len(table.partition_key) == 1 else []
-        if not bounds or "modulus" in (table.partition_bound or ""):
+        bound = next((p.bound for p in table.partitions if p.columns == (column.name,)), "")
+        limits = [] if "modulus" in bound else values.literals(bound)
+        if not limits:
             return values.plain(column, self._next())
-        if " IN (" in (table.partition_bound or ""):
-            return bounds[0]
-        return values.above(bounds[0], column, self._next()) or bounds[0]
+        if " IN (" in bound:
+            return limits[0]
+        return values.above(limits[0], column, self._next()) or limits[0]
 
     def fresh(self, column: Column) -> str | None:
         """A value that no seeded row has."""

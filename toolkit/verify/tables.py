@@ -61,6 +61,15 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Partition:
+    parent: str
+    columns: tuple[str, ...]
+    """By which the parent is divided; none where that is an expression."""
+    bound: str
+    """``FOR VALUES …`` or ``DEFAULT``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     name: str
     command: str
@@ -87,15 +96,19 @@ class Table:
     foreign_keys: tuple[ForeignKey, ...]
     checks: tuple[Check, ...]
     policies: tuple[Policy, ...]
-    partition_of: str | None
-    partition_key: tuple[str, ...]
-    partition_bound: str | None
+    partitions: tuple[Partition, ...]
+    """What it is a partition of, the nearest first."""
     public_read: frozenset[str]
     """Roles that see every row whoever asks."""
     personal_read: bool
     """Some policy for SELECT asks who is reading."""
     filter_columns: frozenset[str]
     """Columns by which reading is restricted."""
+
+    @property
+    def partition_key(self) -> frozenset[str]:
+        """Columns that say into which partition a row falls."""
+        return frozenset(name for partition in self.partitions for name in partition.columns)
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -158,9 +171,9 @@ def _table(item: dict[str, Any]) -> Table:
             Check(c["name"], tuple(c["columns"] or ()), c["definition"]) for c in item["checks"] or ()
         ),
         policies=tuple(_policy(p) for p in item["policies"] or ()),
-        partition_of=item["partition_of"],
-        partition_key=tuple(item["partition_key"] or ()),
-        partition_bound=item["partition_bound"],
+        partitions=tuple(
+            Partition(p["parent"], tuple(p["columns"] or ()), p["bound"]) for p in item["partitions"] or ()
+        ),
         public_read=frozenset(item["public_read"] or ()),
         personal_read=item["personal_read"],
         filter_columns=frozenset(item["filter_columns"] or ()),

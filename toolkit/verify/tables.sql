@@ -66,12 +66,17 @@ select json_build_object(
           'functions', (select json_agg(json_build_object('name', f.schema || '.' || f.name, 'body', f.body))
             from policy_function f where f.policy = p.policy)
         ) order by p.name) from policy p where p.relid = t.relid),
-      'partition_of', (select h.inhparent::regclass::text from pg_inherits h where t.is_partition and h.inhrelid = t.relid),
-      'partition_key', (
-        select json_agg(a.attname) from pg_inherits h join pg_partitioned_table g on g.partrelid = h.inhparent
-        join pg_attribute a on a.attrelid = g.partrelid and a.attnum = any (g.partattrs::int2[])
-        where t.is_partition and h.inhrelid = t.relid),
-      'partition_bound', (select pg_get_expr(c.relpartbound, c.oid) from pg_class c where c.oid = t.relid),
+      'partitions', (
+        select json_agg(json_build_object(
+          'parent', h.inhparent::regclass::text, 'bound', pg_get_expr(c.relpartbound, c.oid),
+          'columns', (
+            select json_agg(f.attname) from pg_partitioned_table g
+            join pg_attribute f on f.attrelid = g.partrelid and f.attnum = any (g.partattrs::int2[]) where g.partrelid = h.inhparent)
+        ) order by a.place)
+        from pg_partition_ancestors(t.relid) with ordinality as a (relid, place)
+        join pg_class c on c.oid = a.relid
+        join pg_inherits h on h.inhrelid = a.relid
+        where t.is_partition),
       'public_read', (select json_agg(a.name) from public_read o join api a using (role) where o.relid = t.relid),
       'personal_read', exists (
         select from policy p where p.relid = t.relid and p.permissive and p.cmd in ('r', '*') and p.policy in (select policy from personal)),

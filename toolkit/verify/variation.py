@@ -42,13 +42,13 @@ def single_changes(model: Model, belonging: Belonging, world: World) -> Iterator
         if who is not Who.MALLORY or name not in belonging.owned:
             continue
         for column in table.columns:
-            if _is_free(table, column, belonging) and re.search(rf"\b{re.escape(column.name)}\b", texts):
+            if is_free(table, column, belonging) and re.search(rf"\b{re.escape(column.name)}\b", texts):
                 yield from (
                     Change(name, column.name, v) for v in _values(table, column) if v != row[column.name]
                 )
 
 
-def _is_free(table: Table, column: Column, belonging: Belonging) -> bool:
+def is_free(table: Table, column: Column, belonging: Belonging) -> bool:
     """Neither key nor owner, so another value leaves the row the same person's row."""
     held = {*table.key, *table.partition_key, *(name for key in table.foreign_keys for name in key.columns)}
     held |= belonging.users.get(table.name, frozenset()) | belonging.tenants.get(table.name, frozenset())
