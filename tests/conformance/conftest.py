@@ -24,7 +24,7 @@ _STACK = Path(__file__).parents[2] / "toolkit" / "stack"
 @pytest.fixture(scope="session")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     if url := os.environ.get("HARNESS_ADMIN_URL"):  # a server that is there already, for development
-        asyncio.run(_template(url))
+        asyncio.run(make_template(url))
         yield Harness(url)
         return
     install = find_install(16, cache_dir())
@@ -36,7 +36,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     thread.start()
     try:
         asyncio.run_coroutine_threadsafe(postgres.start(), loop).result(30)
-        asyncio.run_coroutine_threadsafe(_template(postgres.admin_url), loop).result(30)
+        asyncio.run_coroutine_threadsafe(make_template(postgres.admin_url), loop).result(30)
         yield Harness(postgres.admin_url)
     finally:
         asyncio.run_coroutine_threadsafe(postgres.stop(), loop).result(30)
@@ -45,7 +45,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
         loop.close()
 
 
-async def _template(admin_url: str) -> None:
+async def make_template(admin_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(admin_url, autocommit=True) as admin:
         await admin.execute(f"drop database if exists {TEMPLATE} with (force)")
         await admin.execute(f"create database {TEMPLATE}")

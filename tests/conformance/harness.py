@@ -50,15 +50,16 @@ class Harness:
         """Address of a fresh database with baseline and schema realtime."""
         self._count += 1
         name = f"harness_{self._count}"
+        identifier, template = sql.Identifier(name), sql.Identifier(TEMPLATE)
+        await self._admin(sql.SQL("create database {} template {} strategy file_copy"), identifier, template)
+        try:
+            yield psycopg.conninfo.make_conninfo(self.admin_url, dbname=name)
+        finally:
+            await self._admin(sql.SQL("drop database {} with (force)"), identifier)
+
+    async def _admin(self, statement: sql.SQL, *names: sql.Identifier) -> None:
         async with await psycopg.AsyncConnection.connect(self.admin_url, autocommit=True) as admin:
-            identifier, template = sql.Identifier(name), sql.Identifier(TEMPLATE)
-            await admin.execute(
-                sql.SQL("create database {} template {} strategy file_copy").format(identifier, template)
-            )
-            try:
-                yield psycopg.conninfo.make_conninfo(self.admin_url, dbname=name)
-            finally:
-                await admin.execute(sql.SQL("drop database {} with (force)").format(identifier))
+            await admin.execute(statement.format(*names))
 
     @contextlib.asynccontextmanager
     async def server(

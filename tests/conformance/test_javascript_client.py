@@ -119,8 +119,11 @@ async def _run(stack: LocalStack, binary: Path, folder: Path) -> list[dict[str, 
 async def _until_rest_knows(stack: LocalStack) -> None:
     """PostgREST reads its schema again a moment after the DDL."""
     headers = {"apikey": stack.service_role_key}
-    async with httpx.AsyncClient(base_url=stack.url, headers=headers) as client, asyncio.timeout(10):
-        while (await client.get("/rest/v1/js_notes?limit=1")).status_code != 200:
+    async with httpx.AsyncClient(base_url=stack.url, headers=headers) as client:
+        for _ in range(200):
+            table = await client.get("/rest/v1/js_notes?limit=1")
+            function = await client.post("/rest/v1/rpc/js_send", json={"n": 0})
+            if table.is_success and function.is_success:
+                return
             await asyncio.sleep(0.05)
-        while (await client.post("/rest/v1/rpc/js_send", json={"n": 0})).status_code == 404:
-            await asyncio.sleep(0.05)
+    raise AssertionError("PostgREST does not know the table, or the function")

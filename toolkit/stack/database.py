@@ -37,7 +37,7 @@ class Link:
                 raise
 
     async def _open(self) -> Connection:
-        if self._connection is None or self._connection.closed:
+        if self._connection is None or _is_lost(self._connection):
             self._connection = await psycopg.AsyncConnection.connect(
                 self._dsn,
                 autocommit=True,
@@ -58,3 +58,13 @@ class Link:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+def _is_lost(connection: Connection) -> bool:
+    """Whether the server has ended the connection since it was last used: tells without a round trip."""
+    try:
+        for _ in range(2):  # its last words, and the end of the stream
+            connection.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return True
+    return connection.closed
