@@ -188,9 +188,8 @@ def commands_in(text: str) -> list[list[str]]:
     """Words of every ``realtime-toolkit …`` in a fenced block."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
     lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines()]
-    return [
-        shlex.split(line[line.index("realtime-toolkit") :]) for line in lines if "realtime-toolkit " in line
-    ]
+    commands = [part for line in lines for part in re.split(r"(?=\brealtime-toolkit )", line)[1:]]
+    return [shlex.split(command) for command in commands]
 
 
 @pytest.mark.parametrize("words", commands_in((ROOT / "README.md").read_text()), ids=" ".join)
