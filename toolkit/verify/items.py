@@ -41,7 +41,8 @@ class VerifyItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[str, int | None, str]:
-        return "supabase-verify", None, self.name
+        # Not the end of the node id, whose dots pytest would take for those of a module.
+        return "supabase-verify", None, self.name.replace("::", " ")
 
 
 def verify_items(session: pytest.Session, report: Report) -> Iterator[VerifyItem]:
