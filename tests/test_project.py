@@ -21,7 +21,7 @@ from toolkit.cli import cli
 
 ROOT = Path(__file__).parent.parent
 
-LISTENING = {"listener", "session", "keeper", "outbox", "source"}
+LISTENING = {"listener", "session", "keeper", "inbox", "source"}
 EDGES = {"settings", "store", "migrate", "retry"} | LISTENING
 WORDS = {"errors", "model", "events"}
 READING = {"held", "journal", "digests", "transcript", "replica", "recovery", "subscription"}

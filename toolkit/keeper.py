@@ -18,7 +18,7 @@ from toolkit.transcript import MESSAGES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from toolkit.outbox import Outbox
+    from toolkit.inbox import Inbox
     from toolkit.recovery import Ask, Recovery
     from toolkit.replica import Replica
     from toolkit.session import Timing
@@ -46,13 +46,13 @@ class Keeper:
         self,
         replica: Replica,
         source: Source,
-        outbox: Outbox,
+        inbox: Inbox,
         *,
         timing: Timing,
         page_size: int,
         note: Callable[..., None],
     ) -> None:
-        self._replica, self._source, self._outbox, self._note = replica, source, outbox, note
+        self._replica, self._source, self._inbox, self._note = replica, source, inbox, note
         self._timing, self._page_size = timing, page_size
         self._reasons: dict[str, None] = {}
         self._woken = asyncio.Event()
@@ -90,7 +90,7 @@ class Keeper:
         while True:
             try:
                 await self._wait()
-                await self._outbox.room()
+                await self._inbox.room()
                 await self._catch_up()
                 pauses = backoff(self._timing.refetch, 30.0, lambda: 1.0)
             except InputError:
@@ -154,7 +154,7 @@ class Keeper:
             raise ToolkitError(
                 "the digests differ, but no row does: are toolkit and migrations of one version?"
             )
-        self._outbox.put([Resynced(reason)])
+        self._inbox.put([Resynced(reason)])
         if not self._reasons:  # nothing has come up meanwhile
             self._done.set()
             self._done = asyncio.Event()
@@ -162,7 +162,7 @@ class Keeper:
 
     def _report_recovered(self) -> None:
         if self._recovered:
-            self._outbox.put([Recovered(self._recovered)])
+            self._inbox.put([Recovered(self._recovered)])
         self._recovered = 0
 
     async def _drive(self, recovery: Recovery) -> bool:
@@ -178,9 +178,9 @@ class Keeper:
                 self._recovered += sum(
                     isinstance(event, RowChanged) and event.via == "sync" for event in item
                 )
-                self._outbox.put(item)
+                self._inbox.put(item)
                 await asyncio.sleep(0)  # stream and heartbeats come first
-                await self._outbox.room()
+                await self._inbox.room()
             else:
                 answer = await self._answer(item)
 
@@ -203,7 +203,7 @@ class Keeper:
         """These were there before a sync and still are: the chunks are nowhere."""
         for message, position in sorted(holes):
             row = RowRef(MESSAGES, canonical_key([message]))
-            self._outbox.put(
+            self._inbox.put(
                 [Lost((row,), f"the text of message {message} breaks off at character {position}")]
             )
         self._hopeless |= holes

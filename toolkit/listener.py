@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from toolkit.errors import ConfigError, GaveUp, InputError, NotFound, ToolkitError, Unreachable
 from toolkit.events import Event, State, StateChanged
+from toolkit.inbox import Inbox
 from toolkit.keeper import Keeper
 from toolkit.model import Change, Scope
-from toolkit.outbox import Outbox
 from toolkit.phoenix import Vsn
 from toolkit.replica import Replica
 from toolkit.retry import backoff
@@ -101,6 +101,11 @@ class Listener:
     every session. ``source`` reads the same scope as the same user. ``replica`` is a stored one to come
     back with (:meth:`Replica.load <toolkit.replica.Replica.load>`).
 
+    ``synced`` is a claim that something stands behind: a socket that is dead without a word is noticed by the
+    next heartbeat (``timing.heartbeat`` + ``timing.reply``), a change that the server dropped without a word by
+    the next comparison (``timing.check`` at the latest; sooner after a burst or another such loss). A key
+    whose latest change came incomplete is being fetched meanwhile.
+
     An exception in the handler is logged and counted (:attr:`stats`) and changes nothing. A handler that
     falls behind by ``max_queue`` events is not waited for: further changes are left out, the state is
     ``syncing`` until it has caught up by half, and then a sync brings what was left out. So memory stays
@@ -148,9 +153,9 @@ class Listener:
         self._facts = Facts()
         self._state = State.DISCONNECTED
         self._changed = asyncio.Event()
-        self._outbox = Outbox(max_queue)
+        self._inbox = Inbox(max_queue)
         self._keeper = Keeper(
-            self.replica, source, self._outbox, timing=timing, page_size=page_size, note=self._note
+            self.replica, source, self._inbox, timing=timing, page_size=page_size, note=self._note
         )
         self._subscribed_at: float | None = None
         self._task: asyncio.Task[None] | None = None
@@ -205,7 +210,7 @@ class Listener:
             await asyncio.wait([self._task])
         if self._facts.running:
             self._note("closed", running=False, dialing=False, subscribed=False, whole=False, failure=None)
-        self._outbox.close()
+        self._inbox.close()
         if self._dispatcher is not None and self._dispatcher is not asyncio.current_task():
             await asyncio.wait([self._dispatcher], timeout=self.timing.close)
             self._dispatcher.cancel()
@@ -244,7 +249,7 @@ class Listener:
         """
         if self._on_event is not None:
             raise RuntimeError("events go to on_event already")
-        while (event := await self._outbox.take()) is not None:
+        while (event := await self._inbox.take()) is not None:
             yield event
         if self._facts.failure is not None:
             raise self._facts.failure
@@ -259,7 +264,7 @@ class Listener:
         before, self._state = self._state, state_of(self._facts)
         if self._state is not before:
             log.info("%s: %s → %s (%s)", self.scope, before, self._state, reason)
-            self._outbox.put([StateChanged(self._state, reason)])
+            self._inbox.put([StateChanged(self._state, reason)])
         waiting, self._changed = self._changed, asyncio.Event()
         waiting.set()
 
@@ -276,7 +281,7 @@ class Listener:
             self._note(str(error), running=False, dialing=False, subscribed=False, whole=False, failure=error)
         finally:
             if not self._facts.running:
-                self._outbox.close()
+                self._inbox.close()
 
     async def _sessions(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -364,11 +369,11 @@ class Listener:
 
     def _on_change(self, change: Change) -> None:
         self.stats.changes += 1
-        if self._outbox.full:
+        if self._inbox.full:
             self.stats.skipped += 1
             self._distrust("the handler is slower than the stream")
             return
-        self._outbox.put(self.replica.apply(change))
+        self._inbox.put(self.replica.apply(change))
         self._keeper.heard()
 
     def _distrust(self, reason: str, **facts: Any) -> None:
@@ -379,7 +384,7 @@ class Listener:
 
     async def _dispatch(self, handler: Handler) -> None:
         taken = 0
-        while (event := await self._outbox.take()) is not None:
+        while (event := await self._inbox.take()) is not None:
             await self._call(handler, event)
             taken += 1
             if taken % 64 == 0:

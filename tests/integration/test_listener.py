@@ -9,6 +9,10 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
+from supabase import create_client
+from supabase.lib.client_options import SyncClientOptions
+
 from tests.integration.acting import Connection, connect
 from tests.integration.following import LIMIT, PATIENT, QUICK, SHOP, Heard, following, whole
 from toolkit.agent import stream_text
@@ -129,6 +133,21 @@ async def test_a_supabase_client_gives_address_key_and_token(
             async with asyncio.timeout(LIMIT):
                 await listener._until(lambda: listener.user_id is not None)
             assert listener.user_id == signed_up.user.id
+
+
+async def test_a_blocking_supabase_client_will_do_and_its_key_where_nobody_is_signed_in(
+    stack: LocalStack, db: Connection, conversation: str
+) -> None:
+    heard = Heard()
+    with httpx.Client() as http:
+        client = create_client(stack.url, stack.service_role_key, SyncClientOptions(httpx_client=http))
+        async with (
+            RestStore(stack.url, stack.service_role_key) as store,
+            Listener.from_client(client, chat(conversation), store, on_event=heard) as listener,
+        ):
+            await asyncio.wait_for(listener.synced(), LIMIT)
+            await db.execute("update conversations set title = 'x' where id = %s", [conversation])
+            assert (await heard.row(lambda event: event.change.version == 2)).via == "live"
 
 
 async def test_the_source_may_be_postgres(

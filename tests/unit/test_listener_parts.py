@@ -22,10 +22,10 @@ from toolkit.errors import (
     Unreachable,
 )
 from toolkit.events import Recovered, State
+from toolkit.inbox import Inbox
 from toolkit.keeper import next_interval
 from toolkit.listener import Facts, may_get_better, state_of
 from toolkit.model import Change, ChangeType, TrackedTable
-from toolkit.outbox import Outbox
 from toolkit.phoenix import Vsn
 from toolkit.session import claims, current, socket_address
 from toolkit.settings import mint_token
@@ -278,42 +278,42 @@ def test_values_of_filters_are_quoted_where_they_must_be(value: str, written: st
 
 
 async def test_events_come_out_in_order_and_none_is_dropped() -> None:
-    outbox = Outbox(4)
-    outbox.attended = True
-    outbox.put([Recovered(n) for n in range(10)])
-    outbox.close()
+    inbox = Inbox(4)
+    inbox.attended = True
+    inbox.put([Recovered(n) for n in range(10)])
+    inbox.close()
     taken = []
-    while (event := await outbox.take()) is not None:
+    while (event := await inbox.take()) is not None:
         taken.append(event)
     assert taken == [Recovered(n) for n in range(10)]
 
 
 async def test_room_is_when_half_has_been_taken() -> None:
-    outbox = Outbox(4)
-    outbox.attended = True
-    outbox.put([Recovered(n) for n in range(4)])
-    assert outbox.full
-    room = asyncio.ensure_future(outbox.room())
-    await outbox.take()
+    inbox = Inbox(4)
+    inbox.attended = True
+    inbox.put([Recovered(n) for n in range(4)])
+    assert inbox.full
+    room = asyncio.ensure_future(inbox.room())
+    await inbox.take()
     await asyncio.sleep(0)
-    assert not outbox.full
+    assert not inbox.full
     assert not room.done()
-    await outbox.take()
+    await inbox.take()
     await asyncio.wait_for(room, 1)
 
 
 async def test_where_nobody_takes_events_they_are_forgotten() -> None:
-    outbox = Outbox(4)
+    inbox = Inbox(4)
     for n in range(103):
-        outbox.put([Recovered(n)])
-    assert len(outbox) < 4
-    await asyncio.wait_for(outbox.room(), 1)
-    assert await outbox.take() == Recovered(100)
+        inbox.put([Recovered(n)])
+    assert len(inbox) < 4
+    await asyncio.wait_for(inbox.room(), 1)
+    assert await inbox.take() == Recovered(100)
 
 
 async def test_a_waiting_taker_learns_of_the_end() -> None:
-    outbox = Outbox(4)
-    taker = asyncio.ensure_future(outbox.take())
+    inbox = Inbox(4)
+    taker = asyncio.ensure_future(inbox.take())
     await asyncio.sleep(0)
-    outbox.close()
+    inbox.close()
     assert await asyncio.wait_for(taker, 1) is None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from toolkit.events import Event
 
 
-class Outbox:
+class Inbox:
     """A queue with a mark: above ``limit`` events it is :attr:`full`, and whoever can wait should.
 
     Nothing that is put is ever dropped, but for one case: where nobody has begun to take events by the time
@@ -25,8 +25,6 @@ class Outbox:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._empty = asyncio.Event()
-        self._empty.set()
         self.attended = False
         """Somebody takes events."""
         self._closed = False
@@ -46,21 +44,14 @@ class Outbox:
             self._room.clear()
         if self._events:
             self._arrived.set()
-            self._empty.clear()
 
     async def room(self) -> None:
         """Wait until a full queue has become half empty."""
         await self._room.wait()
 
-    async def empty(self) -> None:
-        """Wait until the taker has come back for more after the last event."""
-        await self._empty.wait()
-
     async def take(self) -> Event | None:
         """The next event; ``None`` after :meth:`close`, once the rest has been taken."""
         self.attended = True
-        if not self._events:
-            self._empty.set()
         while not self._events:
             if self._closed:
                 return None
