@@ -210,6 +210,25 @@ def test_an_unknown_check(own: str) -> None:
         verify.verify(own, checks=["nonsense"])
 
 
+def test_an_unknown_schema_is_no_pass(own: str) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        verify.verify(own, schemas=["nowhere"])
+
+
+def test_a_told_column_that_is_not_there(own: str) -> None:
+    for table, column in (("public.messages", "nobody"), ("public.nothing", "id")):
+        config = verify.Config(ownership={table: verify.Ownership(owner=column)})
+        with pytest.raises(ConfigError, match=table):
+            verify.verify(own, config=config)
+
+
+def test_without_private_channels_their_checks_are_skipped(empty_database: str) -> None:
+    report = verify.verify(empty_database)
+    assert "PUB001" in {finding.code for finding in report.findings}
+    skipped = {check.rule.code for check in report.of(Outcome.SKIPPED)}
+    assert {"MSG001", "MSG002"} <= skipped
+
+
 def test_only_what_was_asked_for_is_shown(own: str) -> None:
     codes = {check.rule.code for check in verify.verify(own, checks=["PUB00", "server"]).checks}
     assert codes == {f"PUB00{n}" for n in range(1, 10)} | {f"SRV00{n}" for n in range(1, 7)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -23,33 +24,42 @@ TESTS = Path(__file__).parents[1]
 MIGRATIONS = TESTS.parent / "supabase" / "migrations"
 
 
-@pytest.fixture
-async def badly_set(tmp_path: Path) -> AsyncIterator[str]:
-    """A server that Realtime could not work with."""
+@asynccontextmanager
+async def server(tmp_path: Path, **settings: Any) -> AsyncIterator[EmbeddedPostgres]:
+    """A Postgres of its own, with nothing of Supabase in it."""
     install = find_install(16, cache_dir())
     data = tmp_path / "data"
     init_data(install, data)
-    postgres = EmbeddedPostgres(
-        install,
-        data,
-        password="postgres",
-        wal_level="replica",
-        max_replication_slots="1",
-        max_wal_senders="1",
-        max_slot_wal_keep_size="16MB",
-    )
+    postgres = EmbeddedPostgres(install, data, password="postgres", **settings)
     try:
         await postgres.start()
-        await apply_baseline(postgres.admin_url)
-        yield postgres.admin_url
+        yield postgres
     finally:
         await postgres.stop()
 
 
-async def test_settings_that_realtime_cannot_work_with(badly_set: str) -> None:
-    report = verify.verify(badly_set, checks=["server"])
+async def test_settings_that_realtime_cannot_work_with(tmp_path: Path) -> None:
+    settings = {
+        "wal_level": "replica",
+        "max_replication_slots": "1",
+        "max_wal_senders": "1",
+        "max_slot_wal_keep_size": "16MB",
+    }
+    async with server(tmp_path, **settings) as postgres:
+        await apply_baseline(postgres.admin_url)
+        report = verify.verify(postgres.admin_url, checks=["server"])
     assert [finding.code for finding in report.findings] == ["SRV001", "SRV002", "SRV003", "SRV004"]
     assert report.findings[0].object == "server setting wal_level"
+
+
+async def test_a_database_that_is_no_supabase_project_is_no_pass(tmp_path: Path) -> None:
+    async with server(tmp_path) as postgres:
+        report = verify.verify(postgres.admin_url)
+    outcomes = {check.rule.code: check.outcome for check in report.checks}
+    assert outcomes["PUB001"] is Outcome.FAIL
+    assert outcomes["RLS001"] is Outcome.UNDECIDED
+    assert outcomes["MSG001"] is Outcome.SKIPPED
+    assert outcomes["ACC001"] is Outcome.SKIPPED
 
 
 @pytest.mark.parametrize(

@@ -5,4 +5,4 @@ select
   'Row level security is off on realtime.messages: every token may join every private channel and send on it.' as detail,
   'alter table realtime.messages enable row level security;' as fix,
   'realtime.messages' as fingerprint
-from pg_class where oid = to_regclass('realtime.messages') and not relrowsecurity
+from message_table where not rls

@@ -9,7 +9,7 @@ with looked_into as (
   from (
     select policy, relid, name, fqn, cmd, roles, permissive from policy
     union all
-    select policy, to_regclass('realtime.messages'), name, 'realtime.messages', cmd, roles, permissive from channel_policy
+    select policy, (select oid from message_table), name, 'realtime.messages', cmd, roles, permissive from channel_policy
   ) as p
   join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.policy and d.refclassid = 'pg_class'::regclass
   join pg_class c on c.oid = d.refobjid

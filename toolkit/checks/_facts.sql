@@ -170,6 +170,11 @@ keeper as materialized (
     or position(convert_to(lower(c.name), 'UTF8') in g.tgargs) > 0
     or s.source ~ '\mselect\M[^;]*\minto\M[^;]*\mnew\s*\.'
 ),
+-- By the catalog: to_regclass would raise for a role without USAGE on the schema.
+message_table as (
+  select c.oid, c.relrowsecurity as rls from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = 'realtime' and c.relname = 'messages'
+),
 -- Policies on realtime.messages decide who may join a private channel (SELECT) and send on it (INSERT).
 channel_policy as materialized (
   select p.*, array_remove(array[
@@ -181,7 +186,7 @@ channel_policy as materialized (
   from (
     select oid as policy, polname as name, polcmd as cmd, polpermissive as permissive, polroles as roles,
       pg_get_expr(polqual, polrelid) as qual, pg_get_expr(polwithcheck, polrelid) as wcheck
-    from pg_policy where polrelid = to_regclass('realtime.messages')
+    from pg_policy where polrelid in (select oid from message_table)
   ) as p
   cross join lateral (
     select coalesce(case when p.cmd = 'a' then p.wcheck else p.qual end, p.wcheck) as expr

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.errors import ConfigError
-from toolkit.migrate.session import connect, is_local, translated
+from toolkit.migrate.session import connect, is_local
 from toolkit.verify.baseline import read_baseline, without_known, write_baseline
 from toolkit.verify.catalogue import chosen, static_checks
 from toolkit.verify.config import Config, Ownership, load_config
@@ -25,7 +25,7 @@ from toolkit.verify.linting import LINT, installed, run_pgrls
 from toolkit.verify.model import CheckResult, Finding, Level, Outcome, Report, Rule
 from toolkit.verify.snapshot import SNP001, compare, read_snapshot, snapshot_text, write_snapshot
 from toolkit.verify.sources import Sources
-from toolkit.verify.static import run_static, server_version
+from toolkit.verify.static import require_schemas, run_static, server_version, translated
 from toolkit.verify.tap import pgtap_script
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ def verify(
     compared with, where it is there. The dynamic checks write rows in a transaction that is rolled back:
     elsewhere than on this machine only with ``allow_writes``.
 
-    Raises :class:`~toolkit.errors.InputError` for an unknown check, :class:`~toolkit.errors.Unreachable`,
-    :class:`~toolkit.errors.Unauthorized` or :class:`~toolkit.errors.ConfigError`.
+    Raises :class:`~toolkit.errors.InputError` for an unknown check or schema,
+    :class:`~toolkit.errors.Unreachable`, :class:`~toolkit.errors.Unauthorized`,
+    :class:`~toolkit.errors.ConfigError`, or :class:`~toolkit.errors.StoreError` for what a check cannot catch.
     """
     config = config or Config()
     started = time.monotonic()
@@ -89,6 +90,7 @@ def verify(
     matrices: Matrices | None = None
     with closing(connect(dsn)) as connection, translated(dsn):
         version = server_version(connection)
+        require_schemas(connection, schemas)
         # The dynamic checks leave out what a static one has said, so all of those run; shown is what was asked.
         results = run_static(connection, static_checks(), schemas=schemas, expected=config.expected)
         if codes & _DYNAMIC_CODES:

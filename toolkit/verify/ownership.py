@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from toolkit.errors import ConfigError
 from toolkit.verify.tables import USERS
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def find_belonging(model: Model, config: Config) -> Belonging:
             if not _foreign(table, name) and column.default is None and table.key != (name,):
                 tenants[table.name].add(name)
     _spread_by_name(model, users, tenants)
-    _apply_told(config, users, tenants)
+    _apply_told(model, config, users, tenants)
     return _classified(model, users, tenants, tuple(claims.values()))
 
 
@@ -122,14 +123,26 @@ def _spread_by_name(model: Model, users: dict[str, set[str]], tenants: dict[str,
                 tenants[table.name].add(column.name)
 
 
-def _apply_told(config: Config, users: dict[str, set[str]], tenants: dict[str, set[str]]) -> None:
+def _apply_told(
+    model: Model, config: Config, users: dict[str, set[str]], tenants: dict[str, set[str]]
+) -> None:
     for name, told in config.ownership.items():
+        _require_columns(model, name, (told.owner, told.tenant))
         if told.owner is not None:
             users[name] = {told.owner}
             tenants[name].discard(told.owner)
         if told.tenant is not None:
             tenants[name] = {told.tenant}
             users[name].discard(told.tenant)
+
+
+def _require_columns(model: Model, name: str, columns: tuple[str | None, ...]) -> None:
+    if name not in model.tables:
+        raise ConfigError(f'supabase/verify.toml: [tables."{name}"] is no table of the database')
+    there = {column.name for column in model.tables[name].columns}
+    for column in columns:
+        if column is not None and column not in there:
+            raise ConfigError(f"supabase/verify.toml: {name} has no column {column!r}")
 
 
 # -- reading policies -----------------------------------------------------------------------------------

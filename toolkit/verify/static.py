@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, InputError, StoreError, Unauthorized, Unreachable
+from toolkit.migrate.session import address
 from toolkit.verify.model import CheckResult, Finding, Level, Outcome
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def run_static(
     """Every check's verdict. ``expected`` are tables that must be published; ``schemas`` none means all."""
     with snapshot(connection):
         settings(connection, schemas, expected)
-        return tuple(_run(connection, check) for check in checks)
+        missing = _missing(connection)
+        return tuple(_unrunnable(check, missing) or _run(connection, check) for check in checks)
 
 
 def settings(connection: Connection, schemas: Sequence[str] = (), expected: Sequence[str] = ()) -> None:
@@ -46,6 +49,20 @@ def settings(connection: Connection, schemas: Sequence[str] = (), expected: Sequ
     set_local(connection, "toolkit.schemas", ",".join(schemas))
     set_local(connection, "toolkit.expected", json.dumps(list(expected)))
     set_local(connection, "toolkit.tracked", _tracked(connection))
+
+
+@contextmanager
+def translated(dsn: str) -> Iterator[None]:
+    """Turn what psycopg raises outside a check's own statements into the toolkit's errors."""
+    try:
+        yield
+    except psycopg.Error as error:
+        text = " ".join((error.diag.message_primary or str(error)).split())
+        if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+            raise Unreachable(f"lost the connection to {address(dsn)}: {text}") from None
+        if error.sqlstate == "42501":
+            raise Unauthorized(f"{address(dsn)}: {text}") from None
+        raise StoreError(f"{address(dsn)}: {text} ({error.sqlstate})") from None
 
 
 @contextmanager
@@ -98,6 +115,47 @@ def _run(connection: Connection, check: StaticCheck) -> CheckResult:
         return _undecided(check, error)
     findings = tuple(sorted(map(_finding, rows), key=lambda f: (f.object, f.detail)))
     return CheckResult(check.rule, Outcome.FAIL if findings else Outcome.PASS, findings)
+
+
+_WHAT_IS_MISSING = """
+select array_to_string(array(
+         select r from unnest(array['anon', 'authenticated']) r where r not in (select rolname from pg_roles)), ' and '),
+       case when exists (
+         select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = 'realtime' and c.relname = 'messages') then '' else 'realtime.messages' end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    roles: str
+    messages: str
+
+
+def _missing(connection: Connection) -> _Missing:
+    row = connection.execute(_WHAT_IS_MISSING).fetchone()
+    assert row is not None
+    return _Missing(*row)
+
+
+def _unrunnable(check: StaticCheck, missing: _Missing) -> CheckResult | None:
+    """A check that looks for clients' roles or private channels proves nothing where there are none."""
+    if missing.roles and "\napi as (" in check.sql:
+        reason = f"this is no Supabase database: it has no role {missing.roles}"
+        return CheckResult(check.rule, Outcome.UNDECIDED, reason=reason)
+    if missing.messages and check.rule.group == "channels" and "messages" in check.sql:
+        return CheckResult(check.rule, Outcome.SKIPPED, reason=f"there is no {missing.messages}")
+    return None
+
+
+def require_schemas(connection: Connection, schemas: Sequence[str]) -> None:
+    """Raise :class:`InputError` for a schema that is not there: judging nothing would look like a pass."""
+    for name in schemas:
+        found = connection.execute(
+            "select from pg_catalog.pg_namespace where nspname = %s", (name,)
+        ).fetchone()
+        if found is None:
+            raise InputError(f"there is no schema {name!r} in the database")
 
 
 def _undecided(check: StaticCheck, error: psycopg.Error) -> CheckResult:

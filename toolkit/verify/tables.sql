@@ -1,7 +1,7 @@
 -- One JSON document with all that the dynamic checks need to know; goes after the relations of checks/_facts.sql.
 select json_build_object(
   'publication', (select json_build_object('insert', pubinsert, 'update', pubupdate, 'delete', pubdelete) from publication),
-  'has_messages', to_regclass('realtime.messages') is not null,
+  'has_messages', exists (select from message_table),
   'message_policies', (
     select json_agg(json_build_object(
       'name', p.name, 'command', p.cmd, 'permissive', p.permissive, 'text', concat_ws(' | ', p.qual, p.wcheck),
