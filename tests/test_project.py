@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 LISTENING = {"listener", "session", "keeper", "inbox", "source"}
 EDGES = {"settings", "store", "migrate", "retry"} | LISTENING
 WORDS = {"errors", "model", "events"}
-READING = {"held", "journal", "digests", "transcript", "replica", "recovery", "subscription"}
+READING = {"held", "journal", "digests", "transcript", "replica", "recovery", "subscription", "plain"}
 PURE = {"phoenix", "sqlsplit"} | READING
 NO_IO = {
     "asyncio",

@@ -10,6 +10,7 @@ from toolkit.model import Digest, key_hash
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from toolkit.held import Held
     from toolkit.model import RowRef
 
 _DEPTH = 3
@@ -96,3 +97,28 @@ class DigestTree:
             child = place[: len(prefix) + 1]
             found[child] = found.get(child, Digest()).plus(share)
         return found
+
+
+class Paging:
+    """A sync in progress: the digest the copy would have, had the stream stood still since it began."""
+
+    def __init__(self, digest: Digest) -> None:
+        self.digest = digest
+        self.full = False
+        self.strangers = False
+        """The rows held are of another cluster: equal versions mean nothing."""
+        self.seen: dict[RowRef, int] = {}
+        """The share of each row that a page brought."""
+
+    def restart(self, *, strangers: bool) -> None:
+        self.digest = Digest()
+        self.full, self.strangers = True, strangers
+        self.seen.clear()
+
+    def count(self, ref: RowRef, made: Held, before: Held | None) -> None:
+        if ref in self.seen:
+            self.digest = self.digest.minus(self.seen[ref])
+        elif before is not None and not self.full:
+            self.digest = self.digest.minus(before.share)
+        self.seen[ref] = made.share
+        self.digest = self.digest.plus(made.share)

@@ -24,10 +24,9 @@ Events dropped on the way are not seen here: the digest, kept with every change,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from toolkit.digests import DigestTree
+from toolkit.digests import DigestTree, Paging
 from toolkit.errors import InputError
 from toolkit.events import (
     Event,
@@ -43,6 +42,7 @@ from toolkit.events import (
 from toolkit.held import Held, Origin, Tomb, ahead, another_row, born, filled, follows, hold, newer, revives
 from toolkit.journal import Journal, Trace
 from toolkit.model import Change, ChangeType, RowRef, Scope, TrackedTable, key_hash
+from toolkit.plain import plain, revive
 from toolkit.transcript import Transcripts
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Replica:
         self._tombs: dict[RowRef, Tomb] = {}
         self._journals: list[Journal] = []
         self._request = Journal()
-        self._paging: _Paging | None = None
+        self._paging: Paging | None = None
         self._passed: str | None = None
 
     # --- reading ------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ class Replica:
     def begin_sync(self) -> None:
         """The first page of a sync is being asked for; the pages share one beginning."""
         self.begin()
-        self._paging = _Paging(self._tree.total)
+        self._paging = Paging(self._tree.total)
         self.agrees = False
 
     def merge(self, page: SyncPage) -> list[Event]:
@@ -256,7 +256,7 @@ class Replica:
             events += self._end_sync(paging, page)
         return events
 
-    def _merge_row(self, paging: _Paging, synced: SyncedRow) -> list[Event]:
+    def _merge_row(self, paging: Paging, synced: SyncedRow) -> list[Event]:
         ref, made = _taken(synced, Origin.SYNC)
         trace = self._request.traces.get(ref)
         paging.count(ref, made, trace.before if trace else self._rows.get(ref))
@@ -264,7 +264,7 @@ class Replica:
             return []
         return self._adopt(ref, made, trace, strangers=paging.strangers)
 
-    def _end_sync(self, paging: _Paging, page: SyncPage) -> list[Event]:
+    def _end_sync(self, paging: Paging, page: SyncPage) -> list[Event]:
         events: list[Event] = []
         if paging.full:
             gone = [ref for ref in self._rows if ref not in paging.seen and ref not in self._request.traces]
@@ -369,7 +369,7 @@ class Replica:
     def dump(self, *, values: bool = True) -> dict[str, Any]:
         """A JSON-able cursor to come back with (:meth:`load`), with the rows themselves unless told not to."""
         rows = [
-            [ref.table, ref.key, held.version, held.changed_in, _plain(held.row) if values else None]
+            [ref.table, ref.key, held.version, held.changed_in, plain(held.row) if values else None]
             for ref, held in self._rows.items()
         ]
         tables = [
@@ -408,35 +408,10 @@ class Replica:
         made.cursor = None if data["cursor"] is None else int(data["cursor"])
         for table, key, version, changed_in, row in data["rows"]:
             ref = RowRef(table, key)
-            made._rows[ref] = held = hold(ref, version, changed_in, _revive(row), Origin.SYNC)
+            made._rows[ref] = held = hold(ref, version, changed_in, revive(row), Origin.SYNC)
             made._tree.put(ref, held.share)
         made._texts = Transcripts.load(data["texts"])
         return made
-
-
-class _Paging:
-    """A sync in progress: the digest the copy would have, had the stream stood still since it began."""
-
-    def __init__(self, digest: Digest) -> None:
-        self.digest = digest
-        self.full = False
-        self.strangers = False
-        """The rows held are of another cluster: equal versions mean nothing."""
-        self.seen: dict[RowRef, int] = {}
-        """The share of each row that a page brought."""
-
-    def restart(self, *, strangers: bool) -> None:
-        self.digest = type(self.digest)()
-        self.full, self.strangers = True, strangers
-        self.seen.clear()
-
-    def count(self, ref: RowRef, made: Held, before: Held | None) -> None:
-        if ref in self.seen:
-            self.digest = self.digest.minus(self.seen[ref])
-        elif before is not None and not self.full:
-            self.digest = self.digest.minus(before.share)
-        self.seen[ref] = made.share
-        self.digest = self.digest.plus(made.share)
 
 
 def _taken(synced: SyncedRow, origin: Origin) -> tuple[RowRef, Held]:
@@ -448,23 +423,3 @@ def _under(refs: Iterable[RowRef], prefixes: Sequence[str]) -> set[RowRef]:
     wanted, lengths = set(prefixes), {len(prefix) for prefix in prefixes}
     places = ((ref, key_hash(ref.table, ref.key)) for ref in refs)
     return {ref for ref, place in places if any(place[:length] in wanted for length in lengths)}
-
-
-_DECIMAL = "$decimal"
-
-
-def _plain(value: Any) -> Any:
-    """A JSON value without :class:`~decimal.Decimal`, which JSON encoders refuse."""
-    if isinstance(value, Decimal):
-        return {_DECIMAL: str(value)}
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
-
-
-def _revive(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {_DECIMAL}:
-            return Decimal(value[_DECIMAL])
-        return {key: _revive(each) for key, each in value.items()}
-    return [_revive(each) for each in value] if isinstance(value, list) else value
