@@ -84,6 +84,7 @@ def test_output_plugins_that_may_be_used(stack: LocalStack, libraries: str, shut
     assert bool(rows) is shut_out
 
 
+@pytest.mark.xdist_group("rights of hosted postgres")
 async def test_the_rights_of_hosted_postgres_are_enough() -> None:
     async with LocalStack(superuser=False, migrations=MIGRATIONS) as stack:
         report = verify.verify(stack.database_url)
@@ -91,6 +92,7 @@ async def test_the_rights_of_hosted_postgres_are_enough() -> None:
     assert not [(c.rule.code, c.reason) for c in report.checks if c.outcome is not Outcome.PASS]
 
 
+@pytest.mark.xdist_group("rights of hosted postgres")
 async def test_flaws_are_found_with_the_rights_of_hosted_postgres() -> None:
     async with LocalStack(superuser=False) as stack:
         migrate.apply_all(stack.database_url, MIGRATIONS)
