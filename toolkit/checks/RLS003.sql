@@ -34,11 +34,17 @@ select
   format('The policy %I on %s calls auth.uid(), auth.jwt() or current_setting() once per row (%s), not wrapped in (select …).',
     p.name, p.fqn, string_agg(upper(r.part), ' and ' order by r.part)) as detail,
   format('alter policy %I on %s%s%s;', p.name, p.fqn,
-    case when bool_or(r.part = 'using') then format(' using (%s)', regexp_replace(regexp_replace(p.qual,
-      '\( SELECT (auth\.\w+\(\)) AS \w+\)', '\1', 'g'), '(auth\.(uid|jwt|role|email)\(\))', '(select \1)', 'g')) end,
-    case when bool_or(r.part = 'with check') then format(' with check (%s)', regexp_replace(regexp_replace(p.wcheck,
-      '\( SELECT (auth\.\w+\(\)) AS \w+\)', '\1', 'g'), '(auth\.(uid|jwt|role|email)\(\))', '(select \1)', 'g')) end) as fix,
+    case when bool_or(r.part = 'using') then ' using (' || wrapped.qual || ')' end,
+    case when bool_or(r.part = 'with check') then ' with check (' || wrapped.wcheck || ')' end) as fix,
   p.fqn || ' ' || p.name as fingerprint
 from reduced r join policy p using (policy)
+cross join lateral (  -- those that are wrapped already are unwrapped first
+  select max(e.text) filter (where e.part = 1) as qual, max(e.text) filter (where e.part = 2) as wcheck
+  from (
+    select part, regexp_replace(regexp_replace(x.expr, '\( SELECT (auth\.\w+\(\)) AS \w+\)', '\1', 'g'),
+      '(auth\.(uid|jwt|role|email)\(\)|current_setting\(''[^'']*''(::text)?(, (true|false))?\))', '(select \1)', 'g') as text
+    from (values (1, p.qual), (2, p.wcheck)) as x (part, expr)
+  ) as e
+) as wrapped
 where r.text !~ '\(' and r.text ~ '@'
-group by p.policy, p.name, p.fqn, p.qual, p.wcheck
+group by p.policy, p.name, p.fqn, wrapped.qual, wrapped.wcheck
