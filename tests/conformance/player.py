@@ -26,9 +26,9 @@ PATIENCE = 5.0
 """Seconds to wait for what must come."""
 HURRY = 0.05
 """Pauses are made this much shorter …"""
-LONGEST = 0.2
+LONGEST = 0.05
 """… and at most this long, in seconds, but where time is what the recording is about."""
-QUIET = 0.15
+QUIET = 0.1
 """Seconds in which nothing more may come at the end."""
 
 
@@ -61,7 +61,10 @@ class Conversation:
 
 
 class Player:
-    """``base`` is the server's HTTP address; ``configure`` changes limits; ``dsn`` is for SQL as postgres."""
+    """``base`` is the server's HTTP address; ``configure`` changes limits; ``dsn`` is for SQL as postgres.
+
+    ``keep_time`` plays everything at its time, times that; otherwise pauses are cut to ``longest``.
+    """
 
     def __init__(
         self,
@@ -71,10 +74,12 @@ class Player:
         secret: str,
         configure: Callable[..., None],
         *,
-        keep_time: bool = False,
+        keep_time: float | None = None,
+        longest: float = LONGEST,
         races: bool = False,
     ) -> None:
         self._races = races
+        self._longest = longest
         self._keep_time = keep_time
         self.recording = recording
         self.differences: list[str] = []
@@ -92,10 +97,10 @@ class Player:
             self._database = database
             clock, began = 0.0, time.monotonic()
             for step in self.recording.steps:
-                if self._keep_time:
-                    await asyncio.sleep(began + step["t_ms"] / 1000 * HURRY - time.monotonic())
+                if self._keep_time is not None:
+                    await asyncio.sleep(began + step["t_ms"] / 1000 * self._keep_time - time.monotonic())
                 elif step["dir"] not in ("recv", "opened"):
-                    await asyncio.sleep(min((step["t_ms"] - clock) / 1000 * HURRY, LONGEST))
+                    await asyncio.sleep(min((step["t_ms"] - clock) / 1000 * HURRY, self._longest))
                 clock = max(clock, step["t_ms"])
                 await self._step(step)
         await asyncio.sleep(QUIET)

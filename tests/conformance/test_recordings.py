@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.conformance.player import HURRY, Player
+from tests.conformance.player import LONGEST, Player
 from tests.conformance.recording import FOLDER, Recording, names
 from toolkit.stack.limits import Limits
 from toolkit.stack.pace import Pace
@@ -29,11 +29,14 @@ RACES = {
     "private_channel_read_only": "a push and an SQL statement of the same millisecond",
 }
 """Recordings of which two events of the same moment may come in either order; all else must be equal."""
+TIMED = {"cold_start": 0.05, "heartbeat_missing": 0.02, "too_many_joins": 0.05}
+"""Recordings that are about time, and how much shorter all of theirs is."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "access_token_refresh_mid_connection": {"pace": Pace(resubscribe=(0.15, 0.15))},
-    "cold_start": {"pace": Pace(first_subscription=(1.4 * HURRY, 1.4 * HURRY))},
-    "heartbeat_missing": {"limits": Limits(idle_timeout=60 * HURRY)},
-    "too_many_joins": {"limits": Limits(rate_tick=5 * HURRY)},
+    "cold_start": {"pace": Pace(first_subscription=(1.4 * TIMED["cold_start"],) * 2)},
+    "heartbeat_missing": {"limits": Limits(idle_timeout=60 * TIMED["heartbeat_missing"])},
+    "publication_add_table_while_running": {"pace": Pace(publication_check=1.0)},
+    "too_many_joins": {"limits": Limits(rate_tick=5 * TIMED["too_many_joins"])},
 }
 """Where a recording shows the server waiting, it waits here too, as much shorter as the pauses are."""
 
@@ -53,15 +56,23 @@ async def test_the_same_frames(name: str, harness: Harness) -> None:
 
 
 def _player(recording: Recording, server: Served) -> Player:
+    timed = TIMED.get(recording.name)
+
     def configure(**changes: Any) -> None:
-        if "max_joins_per_second" in changes:
-            changes["max_joins_per_second"] /= HURRY
+        if timed is not None and "max_joins_per_second" in changes:
+            changes["max_joins_per_second"] /= timed
         server.configure(**changes)
 
-    keep_time = recording.name in ("cold_start", "heartbeat_missing", "too_many_joins")
-    races = recording.name in RACES
+    raises = recording.name == "rls_policy_raises"  # what is committed soon after is lost
     return Player(
-        recording, server.base, server.dsn, server.secret, configure, keep_time=keep_time, races=races
+        recording,
+        server.base,
+        server.dsn,
+        server.secret,
+        configure,
+        keep_time=timed,
+        longest=0.15 if raises else LONGEST,
+        races=recording.name in RACES,
     )
 
 
