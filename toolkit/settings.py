@@ -14,6 +14,9 @@ from toolkit.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_HS256_BYTES = 32
+"""What RFC 7518 §3.2 asks of a secret, and PostgREST, too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -40,8 +43,7 @@ class Settings:
         """Read settings; raises :class:`ConfigError` for a malformed address."""
         url = env.get("SUPABASE_URL") or None
         if url is not None:
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.netloc:
+            if not _is_web_address(url):
                 raise ConfigError(f"SUPABASE_URL is not an http(s) address: {url!r}")
             url = url.rstrip("/")
         database_url = env.get("DATABASE_URL") or None
@@ -67,8 +69,22 @@ class Settings:
         return str(value)
 
     def token_for(self, user_id: str, *, now: float | None = None, expires_in: int = 3600) -> str:
-        """A token of role ``authenticated`` for this user, signed with the JWT secret."""
-        return mint_token(self.require("jwt_secret"), user_id, now=now, expires_in=expires_in)
+        """A token of role ``authenticated`` for this user, signed with the JWT secret.
+
+        Raises :class:`ConfigError` where there is no secret, or one too short to be a project's.
+        """
+        secret = self.require("jwt_secret")
+        if len(secret.encode()) < _HS256_BYTES:
+            raise ConfigError(f"SUPABASE_JWT_SECRET is shorter than {_HS256_BYTES} bytes: no project has it")
+        return mint_token(secret, user_id, now=now, expires_in=expires_in)
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, a port that is none
+        return False
 
 
 def mint_token(

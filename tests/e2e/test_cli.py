@@ -286,6 +286,75 @@ def test_an_expired_token(call: Call, user: str, conversation: str, stack: Local
     assert "expired" in line
 
 
+def test_a_token_that_expired_just_now(
+    call: Call, conversation: str, answer: Path, stack: LocalStack
+) -> None:
+    expired = stack.token(str(uuid.uuid4()), expires_in=-1)
+    done = call("agent", "run", "--conversation", conversation, str(answer), SUPABASE_ACCESS_TOKEN=expired)
+    assert "expired" in one_line(done, 3)
+
+
+def test_a_secret_too_short_for_a_project(call: Call, user: str, conversation: str) -> None:
+    line = one_line(call("listen", conversation, "--user", user, SUPABASE_JWT_SECRET="short"), 3)
+    assert "SUPABASE_JWT_SECRET" in line
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://[", "http://127.0.0.1:abc", "http://127.0.0.1:99999"])
+def test_an_address_that_is_none(call: Call, user: str, conversation: str, url: str) -> None:
+    assert url in one_line(call("listen", conversation, "--user", user, SUPABASE_URL=url), 3)
+
+
+def test_a_settings_file_that_cannot_be_read(call: Call, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"SUPABASE_URL=\xff\n")
+    assert ".env is not UTF-8" in one_line(call("migrate", "status"), 3)
+    assert "other.env" in one_line(call("--env-file", "other.env", "migrate", "status"), 3)
+
+
+@pytest.mark.parametrize("folder", ["TOOLKIT_CACHE_DIR", "TOOLKIT_STATE_DIR"])
+def test_a_folder_that_cannot_be_made(call: Call, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    below = str(tmp_path / "file" / "folder")
+    assert below in one_line(call("stack", "run", "--", "true", **{folder: below}), 3)
+
+
+def test_a_data_directory_below_a_file(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "file/data" in one_line(call("stack", "up", "--port", "0", "--data-dir", "file/data"), 3)
+
+
+@pytest.mark.parametrize("streams", ["</dev/null", "<&-", "</dev/null >&-"])
+def test_agent_run_where_standard_streams_are_closed_or_null(
+    env: dict[str, str], conversation: str, streams: str, stack: LocalStack
+) -> None:
+    command = f'exec "$0" agent run --conversation {conversation} - {streams}'
+    done = subprocess.run(
+        ["sh", "-c", command, PROGRAM], check=False, env=env, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with psycopg.connect(stack.database_url) as db:
+        statuses = db.execute(
+            "select status from tasks where conversation_id = %s", [conversation]
+        ).fetchall()
+    assert statuses == [("completed",)]
+
+
+def test_listen_ends_when_nobody_reads_on(env: dict[str, str], user: str, conversation: str) -> None:
+    command = f'"$0" listen {conversation} --user {user} --json | head -1; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(
+        ["bash", "-c", command, PROGRAM], check=False, env=env, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_full_standard_output(env: dict[str, str]) -> None:
+    command = 'exec "$0" stack faults > /dev/full'
+    done = subprocess.run(
+        ["sh", "-c", command, PROGRAM], check=False, env=env, capture_output=True, text=True, timeout=30
+    )
+    assert "space" in one_line(done, 3)
+
+
 def test_a_missing_setting_is_named(call: Call, user: str, conversation: str) -> None:
     assert "SUPABASE_URL" in one_line(call("listen", conversation, "--user", user, SUPABASE_URL=""), 3)
 

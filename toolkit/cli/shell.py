@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from dotenv import dotenv_values
 
-from toolkit.errors import InputError, ToolkitError
+from toolkit.errors import ConfigError, InputError, ToolkitError
 from toolkit.model import Scope
 from toolkit.settings import Settings
 
@@ -38,8 +38,25 @@ class ToolkitGroup(click.Group):
             say(f"error: {error}")
             ctx.exit(error.exit_code)
         except BrokenPipeError:  # `… | head` has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_stdout()
             ctx.exit(0)
+        except OSError as error:  # a file or folder that cannot be read or written, a full disk
+            _drop_stdout()
+            place = f"{error.filename}: " if error.filename else ""
+            say(f"error: {place}{error.strerror or error}")
+            ctx.exit(ConfigError.exit_code)
+
+
+def _drop_stdout() -> None:
+    """What could not be written is not tried again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_closed_streams() -> None:
+    """Put /dev/null where a standard stream was closed: the next socket would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as the program
 
 
 def as_scope(text: str) -> Scope:
@@ -81,8 +98,11 @@ def quiet() -> None:
 
 
 def load_env(env_file: Path) -> dict[str, str]:
-    """``env_file`` below the real environment."""
-    from_file = {key: value for key, value in dotenv_values(env_file).items() if value is not None}
+    """``env_file`` below the real environment; raises :class:`ConfigError` where it is not UTF-8 text."""
+    try:
+        from_file = {key: value for key, value in dotenv_values(env_file).items() if value is not None}
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{env_file} is not UTF-8 text (about byte {error.start})") from None
     return {**from_file, **os.environ}
 
 

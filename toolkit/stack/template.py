@@ -158,7 +158,7 @@ def _used(target: Path) -> bool:
     """Whether it is there; if so, noted as used now."""
     try:
         os.utime(target)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return True
 
