@@ -11,6 +11,7 @@ from psycopg import sql
 
 from toolkit.verify.probing import ROLES, Actor, Answer, Result, actor, attempt
 from toolkit.verify.seeding import Who, equals, insert_statement, relation
+from toolkit.verify.tables import hanging_on, in_dependency_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,6 +194,17 @@ class Access:
         seeded = self._seeder.world.rows[table.name, who]
         statement = insert_statement(table, given)
         if table.key and all(made[name] == seeded[name] for name in table.key):
-            remove = sql.SQL("delete from {} where {}").format(relation(table), self.where(table, seeded))
-            return Probe(statement, (remove,))
+            return Probe(statement, (*self._removals(table, who), self._removal(table, seeded)))
         return Probe(statement)
+
+    def _removals(self, table: Table, who: Who) -> Iterator[Statement]:
+        """Takes away what hangs on that person's row in this table, the farthest first."""
+        hanging = hanging_on(self._model.tables, table.name)
+        sharing = (Who.ALICE, Who.BOB) if who in (Who.ALICE, Who.BOB) else (who,)
+        for other in reversed(in_dependency_order(self._model.tables.values())):
+            rows = {w: self._seeder.world.rows.get((other.name, w)) for w in sharing}
+            if other.name in hanging:
+                yield from (self._removal(other, row) for row in rows.values() if row is not None)
+
+    def _removal(self, table: Table, row: Row) -> Statement:
+        return sql.SQL("delete from {} where {}").format(relation(table), self.where(table, row))

@@ -76,7 +76,7 @@ class Belonging:
 
 def find_belonging(model: Model, config: Config) -> Belonging:
     users, tenants = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
-    claims: dict[tuple[str, ...], Claim] = {}
+    claims: dict[Claim, None] = {}
     for table in model.tables.values():
         for column in table.columns:
             if _names_a_user(table, column):
@@ -85,7 +85,7 @@ def find_belonging(model: Model, config: Config) -> Belonging:
             for name, column_name in _compared_with_user(model, table, policy):
                 users[name].add(column_name)
             for claim in _claims(model, table, policy):
-                claims.setdefault(claim.path, claim)
+                claims[claim] = None
                 if not _foreign(model.tables[claim.table], claim.column):
                     tenants[claim.table].add(claim.column)
     for table in model.tables.values():
@@ -95,7 +95,7 @@ def find_belonging(model: Model, config: Config) -> Belonging:
                 tenants[table.name].add(name)
     _spread_by_name(model, users, tenants)
     _apply_told(model, config, users, tenants)
-    return _classified(model, users, tenants, tuple(claims.values()))
+    return _classified(model, users, tenants, tuple(claims))
 
 
 def _names_a_user(table: Table, column: Column) -> bool:

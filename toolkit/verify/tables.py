@@ -200,3 +200,18 @@ def in_dependency_order(tables: Iterable[Table]) -> list[Table]:
     for name in sorted(by_name):
         visit(name, frozenset())
     return [by_name[name] for name in done]
+
+
+def hanging_on(tables: Mapping[str, Table], name: str) -> frozenset[str]:
+    """Tables whose rows refer to those of this one, directly or through others."""
+    found: set[str] = set()
+    grew = True
+    while grew:
+        more = {
+            table.name
+            for table in tables.values()
+            if table.name not in found and any(key.target in found | {name} for key in table.foreign_keys)
+        } - {name}
+        found |= more
+        grew = bool(more)
+    return frozenset(found)
