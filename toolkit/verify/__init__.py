@@ -1,7 +1,18 @@
-"""Who can read, write and receive what: checks of a database as Supabase Realtime will treat it.
+"""Who can read, write and receive what: a database judged as Supabase Realtime will treat it.
 
-``verify(dsn)`` runs the static checks (catalog only, read-only) and returns a :class:`Report`;
-:func:`render` writes it as text, json, junit, sarif or github.
+    static      toolkit/checks/*.sql: one query a rule over the catalog, read-only
+    dynamic     rows for three people in two tenants, made from the schema itself in a transaction that is always
+                rolled back; then tried as each role:
+      access      who selects, inserts, updates, deletes whose rows
+      delivery    who receives which change with which columns
+      channels    who joins and sends on which private topic
+    judging     what the matrices mean, unless a static rule has said it already
+    snapshot    the matrices as one text, compared with the one in the repository
+    leaks       Hypothesis looks for rows that show in another tenant; by name only (``checks=["leaks"]``)
+    tap, items  the same as a pgTAP file, and as pytest items
+
+``verify(dsn)`` returns a :class:`Report`; :func:`render` writes it as text, json, junit, sarif or github.
+Nothing in a report is an identity, a key or the content of a row.
 """
 
 from __future__ import annotations
