@@ -53,8 +53,10 @@ async def test_changes_above_the_rate_are_dropped_without_a_word(harness: Harnes
                 await asyncio.sleep(TICK)
                 await talking.beat()
         burst = [id_ for id_ in talking.records(TOPIC) if id_ <= 2000]
-        assert burst == list(range(1, len(burst) + 1))
-        assert 600 <= len(burst) < 2000
+        dropped = sorted(set(range(1, 2001)) - set(burst))
+        assert burst == sorted(burst)
+        assert dropped  # not necessarily the rest: on a machine that stands still a while the window passes
+        assert dropped[0] > 600
         assert len(talking.system(TOPIC)) == 1
         assert not talking.payloads(TOPIC, "phx_close")
 
