@@ -245,6 +245,12 @@ def test_a_conversation_of_somebody_else(
     assert count == (0,)
 
 
+def test_reconcile_says_when_there_is_nothing_to_compare(call: Call, conversation: str) -> None:
+    done = call("reconcile", conversation, "--user", str(uuid.uuid4()), "--once", "--json")
+    assert f"conversation:{conversation}" in one_line(done, 0)
+    assert json.loads(done.stdout)["rows"] == 0
+
+
 def test_a_file_that_is_not_utf8(call: Call, conversation: str, tmp_path: Path, stack: LocalStack) -> None:
     path = tmp_path / "latin1.txt"
     path.write_bytes("gültig bis hier ".encode() + "ungültig".encode("latin-1"))

@@ -370,6 +370,8 @@ def reconcile(
     def report(verdict: Verdict) -> None:
         verdicts.append(verdict)
         print_verdict(verdict, as_json)
+        if verdict.ok and not verdict.rows:
+            say(f"note: {scope} at {config.url} has no rows that are visible to this user")
 
     async def job() -> None:
         from toolkit import reconcile
