@@ -397,9 +397,13 @@ def test_migrate_status_is_up_to_date_on_the_stack(call: Call) -> None:
 
 
 def test_verify_passes_on_our_own_schema(call: Call) -> None:
-    done = call("verify", "--json")
+    """Also compared with the snapshot: a migration that widens or narrows access has to say so there."""
+    snapshot = Path(__file__).parents[2] / "supabase/access.snapshot"
+    done = call("verify", "--json", "--strict", "--snapshot", str(snapshot))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["findings"] == []
+    report = json.loads(done.stdout)
+    assert report["findings"] == []
+    assert "SNP001" in [check["code"] for check in report["checks"] if check["outcome"] == "PASS"]
 
 
 # --- the stack --------------------------------------------------------------------------------------------
