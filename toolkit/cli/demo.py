@@ -102,3 +102,14 @@ def bench_stack(ctx: click.Context) -> None:
     report = run_stack_bench(say)
     emit(report)
     ctx.exit(0 if all(report["met"].values()) else 1)
+
+
+@bench.command("verify")
+@click.pass_context
+def bench_verify(ctx: click.Context) -> None:
+    """``verify`` on 200 tables and on our own schema, beside the targets."""
+    from toolkit.bench import run_verify_bench
+
+    report = run_verify_bench(say)
+    emit(report)
+    ctx.exit(0 if all(report["met"].values()) else 1)
