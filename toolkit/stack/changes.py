@@ -65,6 +65,8 @@ class ChangeFeed:
         """Spoils rows before anybody gets them (for faults)."""
         self.announced = False
         """Whether changes of the catalogue are announced in the WAL."""
+        self.published: frozenset[int] = frozenset()
+        """Tables of which changes are wanted, if ``announced``."""
         self._max_record_bytes = max_record_bytes
         self._groups: dict[GroupKey, Group] = {}
         self._of_channel: dict[Channel, Group] = {}
@@ -115,9 +117,8 @@ class ChangeFeed:
     # --- changes ----------------------------------------------------------------------------------
 
     def wanted(self, items: Iterable[wal.RowChange | wal.LogicalMessage]) -> list[wal.RowChange]:
-        return [
-            item for item in items if isinstance(item, wal.RowChange) and item.relation.oid in self._by_oid
-        ]
+        oids = self._by_oid.keys() & self.published if self.announced else self._by_oid.keys()
+        return [item for item in items if isinstance(item, wal.RowChange) and item.relation.oid in oids]
 
     async def process(
         self, connection: AsyncConnection[Any], changes: list[wal.RowChange]

@@ -53,7 +53,7 @@ class Channel:
         self.policies = Policies()
         self.presence_enabled = config.presence_enabled or server.limits.presence_enabled
         self.replayed: set[str] = set()
-        self.pending_replay: list[Message] = []
+        self.pending_replay: list[Push] = []
         self.closed = False
         self.subscription: asyncio.Task[None] | None = None
         self._claims: tokens.Claims | None = None
@@ -79,6 +79,10 @@ class Channel:
     @property
     def may_read_broadcast(self) -> bool:
         return not self.config.private or self.policies.broadcast_read is not False
+
+    @property
+    def refusal(self) -> str:
+        return f"You do not have permissions to read from this Channel topic: {self.name}"
 
     @property
     def may_read_presence(self) -> bool:
@@ -114,6 +118,15 @@ class Channel:
 
     def send(self, message: Message) -> None:
         self.send_frame(frame(phoenix.encode_from_server(message, self.vsn)))
+
+    def send_replay(self) -> None:
+        """What the join asked for; binary messages only where they can be said."""
+        for message in self.pending_replay:
+            if isinstance(message, Message):
+                self.send(message)
+            elif (data := phoenix.encode_user_broadcast(message, self.vsn)) is not None:
+                self.send_frame(frame(data))
+        self.pending_replay = []
 
     def send_frame(self, data: bytes) -> None:
         self.session.send_frame(data)
@@ -351,7 +364,7 @@ class Channel:
             self.shut_down("Realtime was unable to connect to the project database")
             return
         if not self.policies.broadcast_read and not self.policies.presence_read:
-            self.shut_down(f"You do not have permissions to read from this Channel topic: {self.name}")
+            self.shut_down(self.refusal)
             return
         self.server.resubscribe(self)
 

@@ -34,11 +34,9 @@ class Sent:
     payload: bytes
     is_json: bool
 
-    def broadcast(self, *, replayed: bool = False) -> UserBroadcast:
-        meta = {"id": self.id, "replayed": True} if replayed else {"id": self.id}
-        return UserBroadcast(
-            f"realtime:{self.topic}", self.event, self.payload, self.is_json, orjson.dumps(meta)
-        )
+    def broadcast(self) -> UserBroadcast:
+        meta = orjson.dumps({"id": self.id})
+        return UserBroadcast(f"realtime:{self.topic}", self.event, self.payload, self.is_json, meta)
 
 
 def is_message(item: wal.RowChange) -> bool:
@@ -107,22 +105,27 @@ def _integer(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-async def stored(connection: AsyncConnection[Any], topic: str, replay: Replay) -> list[tuple[str, Message]]:
+async def stored(
+    connection: AsyncConnection[Any], topic: str, replay: Replay
+) -> list[tuple[str, Message | UserBroadcast]]:
     """The last messages since then, oldest first, by their ids, as a replay sends them."""
     cursor = await connection.execute(
-        "select id::text, event, payload from realtime.messages "
+        "select id::text, event, payload, binary_payload from realtime.messages "
         "where topic = %s and private and extension = 'broadcast' and inserted_at >= %s "
-        "and payload is not null order by inserted_at desc limit %s",
+        "and coalesce(payload::text, binary_payload::text) is not null "
+        "order by inserted_at desc limit %s",
         [topic, replay.since, replay.limit],
     )
-    found = [(id_, _replayed(topic, id_, event, payload)) for id_, event, payload in await cursor.fetchall()]
-    return found[::-1]
+    return [(row[0], _replayed(f"realtime:{topic}", *row)) for row in await cursor.fetchall()][::-1]
 
 
-def _replayed(topic: str, id_: str, event: str, payload: Any) -> Message:
+def _replayed(topic: str, id_: str, event: str, payload: Any, binary: Any) -> Message | UserBroadcast:
     meta = {"id": id_, "replayed": True}
-    body = {"event": event, "payload": payload, "type": "broadcast", "meta": meta}
-    return Message(f"realtime:{topic}", "broadcast", body)
+    if binary is not None:
+        return UserBroadcast(topic, event, bytes(binary), is_json=False, metadata=orjson.dumps(meta))
+    return Message(
+        topic, "broadcast", {"event": event, "payload": payload, "type": "broadcast", "meta": meta}
+    )
 
 
 # --- partitions -----------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 The genuine server takes only table names and the insert/update/delete flags from the publication, and
 decodes everything else itself; pgoutput would apply the filters. So the server keeps publications of its
 own with the same tables. Tables without a replica identity go into one for inserts alone, so that they
-can be updated as soon as they are no longer published.
+can be updated as soon as they are no longer published. A table that is taken out of the publication stays in
+the shadow for a while, so that nothing of it is missed if it is put back.
 """
 
 from __future__ import annotations
@@ -23,24 +24,35 @@ STREAM_INSERTS = "toolkit_realtime_stream_inserts"
 MESSAGES = "supabase_realtime_messages_publication"
 
 _STATE = """
-with recursive published as (
+with published as (
   select format('%I.%I', schemaname, tablename)::regclass as oid
   from pg_catalog.pg_publication_tables where pubname = 'supabase_realtime'
+), shadow as (
+  select p.oid, p.pubname, p.pubinsert, p.pubupdate, p.pubdelete from pg_catalog.pg_publication p
+  where p.pubname in ('toolkit_realtime_stream', 'toolkit_realtime_stream_inserts')
+), known as (
+  select oid, true as is_published from published
+  union all
+  select prrelid::regclass, false from pg_catalog.pg_publication_rel
+  where prpubid in (select oid from shadow) and prrelid not in (select oid from published)
 )
 select
   (select json_build_array(pubinsert, pubupdate, pubdelete)
      from pg_catalog.pg_publication where pubname = 'supabase_realtime'),
   (select coalesce(json_agg(json_build_array(p.oid::oid::int8, p.oid::text,
       c.relreplident in ('f', 'i') or c.relreplident = 'd'
-        and exists (select from pg_catalog.pg_index i where i.indrelid = p.oid and i.indisprimary)
-    )), '[]') from published p join pg_catalog.pg_class c on c.oid = p.oid),
+        and exists (select from pg_catalog.pg_index i where i.indrelid = p.oid and i.indisprimary),
+      p.is_published)), '[]') from known p join pg_catalog.pg_class c on c.oid = p.oid),
   (select coalesce(json_agg(json_build_array(p.pubname, p.pubinsert, p.pubupdate, p.pubdelete,
       (select coalesce(json_agg(r.prrelid::int8), '[]') from pg_catalog.pg_publication_rel r
        where r.prpubid = p.oid))), '[]')
-   from pg_catalog.pg_publication p
-   where p.pubname in ('toolkit_realtime_stream', 'toolkit_realtime_stream_inserts')),
+   from shadow p),
   exists (select from pg_catalog.pg_event_trigger where evtname = 'toolkit_ddl_notice' and evtenabled <> 'D')
 """
+
+
+_Flags = tuple[bool, bool, bool]
+"""Whether inserts, updates and deletes are published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +65,43 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class _Shadow:
-    flags: tuple[bool, bool, bool]
+    flags: _Flags
     oids: frozenset[int]
 
 
-async def follow(connection: AsyncConnection[Any], *, look_only: bool = False) -> Published:
+async def follow(
+    connection: AsyncConnection[Any], *, look_only: bool = False, keep: bool = False
+) -> Published:
     """Make the shadow publications equal to ``supabase_realtime``; what is published. One query if they
-    are. Raises :class:`psycopg.Error`, for one where the role does not own a table."""
+    are. ``keep`` leaves in what is no longer published, ``look_only`` everything.
+    Raises :class:`psycopg.Error`, for one where the role does not own a table."""
     cursor = await connection.execute(_STATE.encode())
     row = await cursor.fetchone()
     assert row is not None
     flags, tables, shadows, announced = row
-    flags = tuple(flags or (True, True, True))
-    names = {oid: name for oid, name, _ in tables}
+    if not look_only:
+        await _adjust(connection, tuple(flags or (True, True, True)), tables, shadows, keep=keep)
+    published = frozenset(oid for oid, _, _, is_published in tables if is_published)
+    return Published(published, announced)
+
+
+async def _adjust(
+    connection: AsyncConnection[Any], flags: _Flags, tables: list[Any], shadows: list[Any], *, keep: bool
+) -> None:
     known = {name: _Shadow((i, u, d), frozenset(oids)) for name, i, u, d, oids in shadows}
-    wanted = {
-        STREAM: _Shadow(flags, frozenset(oid for oid, _, identity in tables if identity)),
-        STREAM_INSERTS: _Shadow(
-            (flags[0], False, False), frozenset(oid for oid, _, identity in tables if not identity)
-        ),
-    }
+    streamed = [(oid, identity) for oid, _, identity, is_published in tables if is_published or keep]
+    identified = frozenset(oid for oid, identity in streamed if identity)
+    others = frozenset(oid for oid, identity in streamed if not identity)
+    wanted = {STREAM: _Shadow(flags, identified), STREAM_INSERTS: _Shadow((flags[0], False, False), others)}
+    names = {oid: name for oid, name, _, _ in tables}
     statements = [
         s for name, shadow in wanted.items() for s in _changes(name, known.get(name), shadow, names)
     ]
-    if statements and not look_only:
+    if statements:
         async with connection.transaction():
             await connection.execute("set local lock_timeout = '3s'")
             for statement in statements:
                 await connection.execute(statement)
-    return Published(frozenset(names), announced)
 
 
 def _changes(name: str, has: _Shadow | None, wants: _Shadow, names: dict[int, str]) -> list[sql.Composed]:
@@ -102,7 +122,7 @@ def _changes(name: str, has: _Shadow | None, wants: _Shadow, names: dict[int, st
     return statements
 
 
-def _publish(flags: tuple[bool, bool, bool]) -> sql.Literal:
+def _publish(flags: _Flags) -> sql.Literal:
     names = ("insert", "update", "delete")
     return sql.Literal(", ".join(name for name, flag in zip(names, flags, strict=True) if flag))
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from toolkit import phoenix
-from toolkit.phoenix import Message
+from toolkit.phoenix import Message, UserBroadcast
 from toolkit.stack import bindings, messages, publication, subscriptions, wal
 from toolkit.stack.access import ask_settled
 from toolkit.stack.bindings import BindingError
@@ -62,7 +61,6 @@ class Server:
         self._rls = Link(database_url, "realtime_rls")
         self._api_keys = api_keys
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._published: frozenset[int] | None = None
         self._catalog_changed = asyncio.Event()
         self._deaf_until = 0.0
         self._withheld_until = 0.0
@@ -86,7 +84,7 @@ class Server:
 
     async def start(self) -> None:
         """Returns when the WAL is being read. Raises :class:`psycopg.Error`."""
-        await self._follow_publication()
+        await self._follow_publication(keep=False)
         self.spawn(self._read())
         self.spawn(self._pump())
         self.spawn(self._watch_publication())
@@ -144,7 +142,7 @@ class Server:
 
     async def _reconnected(self, restarted: bool) -> None:
         """After an outage: the publication may differ; channels are told, unless the database restarted."""
-        await self._follow_publication()
+        await self._follow_publication(keep=False)
         if not restarted:
             for channel in self.feed.subscribers():
                 self.resubscribe(channel)
@@ -182,6 +180,8 @@ class Server:
         if message.prefix == "toolkit":  # the catalogue has changed
             async with self._rls.use() as connection:
                 await ask_settled(connection, [message.xid], [])
+                published = await publication.follow(connection, look_only=True)
+            self.feed.published = published.oids
             self.feed.forget_catalog()
             self._catalog_changed.set()
 
@@ -248,7 +248,7 @@ class Server:
 
     # --- subscriptions ----------------------------------------------------------------------------
 
-    async def subscribe(self, channel: Channel) -> None:
+    async def subscribe(self, channel: Channel) -> bool:
         """Subscribe the channel's bindings, and tell it. Tries again only while the database is away."""
         if not self._subscribed_before:
             self._subscribed_before = True
@@ -261,7 +261,7 @@ class Server:
             except BindingError as error:
                 log.warning("RealtimeDisabledForConfiguration: %s", error)
                 channel.system("postgres_changes", "error", str(error))
-                return
+                return False
             except psycopg.Error as error:
                 log.warning("RealtimeDisabledForConfiguration: %s", error)
                 await asyncio.sleep(self.pace.database_timeout)
@@ -269,7 +269,8 @@ class Server:
                 await asyncio.sleep(draw(self.pace.retry_subscription))
             else:
                 channel.system("postgres_changes", "ok", "Subscribed to PostgreSQL")
-                return
+                return True
+        return False
 
     async def _subscribe(self, channel: Channel) -> None:
         params = channel.config.changes
@@ -290,30 +291,31 @@ class Server:
         key = GroupKey(channel.topic, channel.vsn, channel.config.new_api, reader, text, oids)
         self.feed.subscribe(channel, key, bound)
 
-    def resubscribe(self, channel: Channel) -> None:
-        """Subscribe again, after the pace's delay; until then the old subscription goes on."""
+    def resubscribe(self, channel: Channel, *, lapses: bool = False) -> None:
+        """Subscribe again, after the pace's delay; until then the old subscription goes on. If it cannot be
+        had again, the old one goes on still, or else ``lapses``."""
         if channel.closed or not channel.config.changes:
             return
         if channel.subscription is not None:
             channel.subscription.cancel()
-        channel.subscription = self.spawn(self._resubscribe(channel))
+        channel.subscription = self.spawn(self._resubscribe(channel, lapses=lapses))
 
-    async def _resubscribe(self, channel: Channel) -> None:
+    async def _resubscribe(self, channel: Channel, *, lapses: bool) -> None:
         await asyncio.sleep(draw(self.pace.resubscribe))
-        await self.subscribe(channel)
+        if not await self.subscribe(channel) and lapses:
+            self.feed.unsubscribe(channel)
 
     # --- the publication --------------------------------------------------------------------------
 
-    async def _follow_publication(self) -> None:
+    async def _follow_publication(self, *, keep: bool = True) -> None:
         async with self._admin.use() as connection:
             withheld = time.monotonic() < self._withheld_until
-            published = await publication.follow(connection, look_only=withheld)
-        self.feed.announced = published.announced
-        self._published = published.oids
+            published = await publication.follow(connection, look_only=withheld, keep=keep)
+        self.feed.announced, self.feed.published = published.announced, published.oids
 
     async def _watch_publication(self) -> None:
         """Newly published tables are streamed at once; running subscriptions learn of them at a check."""
-        known = self._published
+        known = self.feed.published
         check_at = time.monotonic() + self.pace.publication_check
         while True:
             with contextlib.suppress(TimeoutError):
@@ -324,13 +326,17 @@ class Server:
                     await self._follow_publication()
                 if time.monotonic() >= check_at:
                     check_at = time.monotonic() + self.pace.publication_check
-                    if not self.feed.announced:
-                        await self._follow_publication()
-                    if known != self._published:
-                        known = self._published
-                        self._resubscribe_all()
+                    known = await self._check_publication(known)
             except psycopg.Error as error:
                 log.warning("the publication cannot be looked at: %s", str(error).strip())
+
+    async def _check_publication(self, known: frozenset[int]) -> frozenset[int]:
+        """Everybody subscribes again if other tables are published than at the last check."""
+        if not self.feed.announced or known != self.feed.published:
+            await self._follow_publication(keep=False)
+        if known != self.feed.published:
+            self._resubscribe_all()
+        return self.feed.published
 
     def _resubscribe_all(self) -> None:
         channels = self.feed.subscribers()
@@ -338,15 +344,17 @@ class Server:
             for channel in channels:
                 self.feed.unsubscribe(channel)
         for channel in channels:
-            self.resubscribe(channel)
+            self.resubscribe(channel, lapses=True)
 
     # --- private topics ---------------------------------------------------------------------------
 
-    async def replay(self, channel: Channel) -> list[Message]:
+    async def replay(self, channel: Channel) -> list[Message | UserBroadcast]:
         """What the join asks to have repeated. Raises :class:`JoinError`."""
-        if not channel.config.has_replay:
-            return []
         config = channel.config
+        if not config.has_replay:
+            return []
+        if not channel.may_read_broadcast:
+            raise JoinError(f"Unauthorized: {channel.refusal}")
         try:
             replay = messages.parse_replay(
                 config.replay, private=config.private, maximum=self.limits.replay_limit
@@ -363,7 +371,7 @@ class Server:
             text = "UnableToReplayMessages: Realtime was unable to replay messages"
             raise JoinError(text) from None
         channel.replayed = {id_ for id_, _ in found}
-        return [phoenix.Message(m.topic, m.event, m.payload, None, channel.join_ref) for _, m in found]
+        return [dataclasses.replace(message, join_ref=channel.join_ref) for _, message in found]
 
     async def tell_replication_ready(self, channel: Channel) -> None:
         await self.reader.connected.wait()

@@ -136,8 +136,7 @@ class Session:
 
     async def _joined(self, channel: Channel) -> None:
         self.server.users.add(self)
-        for message in channel.pending_replay:
-            channel.send(message)
+        channel.send_replay()
         channel.sync_presence()
         if channel.config.replication_ready:
             self.server.spawn(self.server.tell_replication_ready(channel))
@@ -186,9 +185,7 @@ class Session:
             await asyncio.sleep(self.server.pace.database_timeout - self.server.pace.refused_join)
             raise JoinError("IncreaseConnectionPool: Please increase your connection pool size") from None
         if not channel.policies.broadcast_read and not channel.policies.presence_read:
-            raise JoinError(
-                f"Unauthorized: You do not have permissions to read from this Channel topic: {channel.name}"
-            )
+            raise JoinError(f"Unauthorized: {channel.refusal}")
 
     # --- end --------------------------------------------------------------------------------------
 

@@ -1,0 +1,235 @@
+"""What was seen of the genuine server and stands in FACTS.md, but in no recording."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from tests.conformance.harness import SECRET
+from tests.conformance.talk import SUBSCRIBED, Talk, talk
+from tests.conformance.test_python_clients import A, execute
+from toolkit.phoenix import Vsn
+from toolkit.settings import mint_token
+from toolkit.stack.limits import Limits
+from toolkit.stack.pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.conformance.harness import Harness, Served
+
+SCHEMA = """
+create table public.things (id int primary key, scope text, t text);
+grant all on public.things to anon, authenticated, service_role;
+alter table public.things enable row level security;
+create policy all_of_them on public.things using (true);
+create table public.others (id int primary key);
+grant all on public.others to anon, authenticated, service_role;
+alter publication supabase_realtime add table public.things, public.others;
+create policy read_broadcasts on realtime.messages for select to authenticated
+  using (realtime.topic() like 'room:%' and extension = 'broadcast');
+create policy read_presence on realtime.messages for select to authenticated
+  using (extension = 'presence');
+"""
+TOPIC = "realtime:things"
+TOKEN = mint_token(SECRET, A)
+
+
+@pytest.fixture
+async def served(harness: Harness) -> AsyncIterator[Served]:
+    pace = Pace(publication_check=0.2)
+    async with harness.server(SCHEMA, pace=pace, limits=Limits.generous()) as served:
+        yield served
+
+
+def things(**more: Any) -> dict[str, Any]:
+    return {"event": "*", "schema": "public", "table": "things", **more}
+
+
+async def subscribe(talking: Talk, *bindings: dict[str, Any], topic: str = TOPIC) -> None:
+    await talking.join(topic, TOKEN, postgres_changes=list(bindings))
+    await talking.until(lambda: SUBSCRIBED in talking.system(topic))
+
+
+def told(talking: Talk, topic: str = TOPIC) -> list[tuple[str, Any]]:
+    """Kind and old record of the changes, or the id of the new one."""
+    changes = [payload["data"] for payload in talking.payloads(topic, "postgres_changes")]
+    return [
+        (data["type"], data["old_record"] if data["type"] == "DELETE" else data["record"]["id"])
+        for data in changes
+    ]
+
+
+async def up_to(served: Served, talking: Talk, number: int, topic: str = TOPIC) -> None:
+    """Everything that was written before has been dealt with."""
+    await execute(served, f"insert into things values ({number}, 'a', 'last')")
+    await talking.until(lambda: ("INSERT", number) in told(talking, topic))
+
+
+async def test_a_token_expires_on_time(served: Served) -> None:
+    async with talk(served) as talking:
+        exp = int(time.time()) + 2
+        await talking.join(TOPIC, mint_token(SECRET, A, claims={"exp": exp}))
+        await talking.join("realtime:stays", TOKEN)
+        await talking.until(lambda: talking.payloads(TOPIC, "phx_close"))
+        assert exp <= time.time() < exp + 0.5
+        assert talking.system(TOPIC) == ["Token has expired 0 seconds ago"]
+        await talking.beat()
+        assert not talking.payloads("realtime:stays", "phx_close")
+
+
+async def test_truncate_is_told_to_nobody(served: Served) -> None:
+    async with talk(served) as talking:
+        await subscribe(talking, things())
+        await up_to(served, talking, 1)
+        await execute(served, "truncate things")
+        await up_to(served, talking, 2)
+        assert told(talking) == [("INSERT", 1), ("INSERT", 2)]
+
+
+async def test_equal_bindings_have_one_id_twice_in_one_frame(served: Served) -> None:
+    async with talk(served) as talking:
+        await subscribe(talking, things(), things())
+        await up_to(served, talking, 1)
+        (payload,) = talking.payloads(TOPIC, "postgres_changes")
+        assert len(payload["ids"]) == 2
+        assert len(set(payload["ids"])) == 1
+
+
+async def test_a_table_no_longer_published_ends_its_subscription_for_good(served: Served) -> None:
+    async with talk(served) as talking:
+        await subscribe(talking, {"event": "*", "schema": "public", "table": "others"})
+        await execute(served, "alter publication supabase_realtime drop table others")
+        await talking.until(lambda: len(talking.system(TOPIC)) == 2)
+        assert talking.system(TOPIC)[1].startswith("Unable to subscribe to changes with given parameters.")
+        await subscribe(talking, things(), topic="realtime:witness")
+        await execute(served, "alter publication supabase_realtime add table others")
+        await talking.until(lambda: talking.system("realtime:witness").count(SUBSCRIBED) == 2)
+        await execute(served, "insert into others values (1)")
+        await up_to(served, talking, 1, "realtime:witness")
+        assert talking.payloads(TOPIC, "postgres_changes") == []
+        assert len(talking.system(TOPIC)) == 2
+
+
+async def test_a_table_published_again_between_two_checks_goes_on(harness: Harness) -> None:
+    async with harness.server(SCHEMA, pace=Pace(publication_check=60)) as served, talk(served) as talking:
+        await subscribe(talking, things())
+        for change in ("drop", "add"):
+            await execute(served, f"alter publication supabase_realtime {change} table things")
+        await up_to(served, talking, 1)
+        assert talking.system(TOPIC) == [SUBSCRIBED]
+
+
+@pytest.mark.parametrize(
+    ("identity", "deleted"),
+    [
+        ("alter table things replica identity default", []),
+        ("alter table things replica identity full", [("DELETE", {"id": 1})]),
+        (
+            "alter table things alter scope set not null; create unique index i on things (scope, id);"
+            "alter table things replica identity using index i",
+            [("DELETE", {"id": 1})],
+        ),
+        (
+            "alter table things drop constraint things_pkey; alter table things add primary key (scope, id)",
+            [("DELETE", {"id": 1, "scope": "a"})],
+        ),
+    ],
+    ids=["default", "full", "index", "key"],
+)
+async def test_a_delete_under_a_filter(served: Served, identity: str, deleted: list[Any]) -> None:
+    await execute(served, *identity.split(";"))
+    async with talk(served) as talking:
+        await subscribe(talking, things(filter="scope=eq.a"))
+        await execute(served, "insert into things values (1, 'a', 'mine'), (2, 'b', 'not mine')")
+        await talking.until(lambda: told(talking))
+        await execute(served, "delete from things")
+        await up_to(served, talking, 3)
+        assert told(talking) == [("INSERT", 1), *deleted, ("INSERT", 3)]
+
+
+@pytest.mark.parametrize(
+    ("filter_", "ids"),
+    [("id=in.()", []), ("t=not.is.null", [1]), ("  ", [1, 2]), ("t=neq.x", []), ("t=not.like.z%", [1])],
+)
+async def test_filters_and_nothing(served: Served, filter_: str, ids: list[int]) -> None:
+    async with talk(served) as talking:
+        await subscribe(talking, things(filter=filter_))
+        await subscribe(talking, things(), topic="realtime:witness")
+        await execute(served, "insert into things values (1, 'a', 'x'), (2, 'a', null)")
+        await up_to(served, talking, 100, "realtime:witness")
+        assert [id_ for id_ in talking.records(TOPIC) if id_ < 100] == ids
+
+
+async def test_a_transaction_id_is_text(served: Served) -> None:
+    await execute(served, "alter table things add changed_in xid8 default '7337'")
+    async with talk(served) as talking:
+        await subscribe(talking, things())
+        await up_to(served, talking, 1)
+        data = talking.payloads(TOPIC, "postgres_changes")[0]["data"]
+        assert data["record"]["changed_in"] == "7337"
+        assert data["columns"][-1] == {"name": "changed_in", "type": "xid8"}
+
+
+async def test_who_may_read_presence_alone_hears_no_broadcast(served: Served) -> None:
+    async with talk(served) as talking:
+        await talking.join("realtime:hall", TOKEN, private=True, presence={"enabled": True})
+        await talking.join("realtime:room:1", TOKEN, private=True)
+        for topic in ("hall", "room:1"):
+            await execute(served, f"select realtime.send('{{}}', 'e', '{topic}')")
+        await talking.until(lambda: talking.broadcasts("realtime:room:1"))
+        assert talking.broadcasts("realtime:hall") == []
+        config = {
+            "private": True,
+            "presence": {"enabled": True},
+            "broadcast": {"replay": {"since": 0, "limit": 1}},
+        }
+        ref = await talking.start_join("realtime:hall", TOKEN, **config)
+        assert await talking.status(ref) == "error"
+        assert talking.reply(ref)["response"]["reason"].startswith("Unauthorized: ")
+
+
+@pytest.mark.parametrize(
+    ("vsn", "received"), [(Vsn.V2, [b"\xde\xad\x00\xff", {"n": 1}]), (Vsn.V1, [{"n": 1}])]
+)
+async def test_a_replay_of_bytes(served: Served, vsn: Vsn, received: list[Any]) -> None:
+    async with talk(served, vsn) as talking:
+        bytes_, text = "'\\xdead00ff'::bytea", """'{"n": 1}'"""
+        await execute(served, f"select realtime.send_binary({bytes_}, 'e', 'room:1')")
+        await execute(served, f"select realtime.send({text}, 'e', 'room:1')")
+        replay = {"since": 0, "limit": 5}
+        await talking.join("realtime:room:1", TOKEN, private=True, broadcast={"replay": replay})
+        await talking.until(lambda: len(talking.broadcasts("realtime:room:1")) == len(received))
+        payloads = talking.payloads("realtime:room:1", "broadcast")
+        assert [_without_id(payload["payload"]) for payload in payloads] == received
+        assert all(payload["meta"]["replayed"] is True for payload in payloads)
+
+
+def _without_id(payload: Any) -> Any:
+    return payload if isinstance(payload, bytes) else {k: v for k, v in payload.items() if k != "id"}
+
+
+async def test_ddl_from_many_connections_at_once(served: Served) -> None:
+    """As a test suite's set-up does it: the publication's event triggers must not get in each other's way."""
+
+    async def table(number: int) -> None:
+        async with await psycopg.AsyncConnection.connect(served.dsn, autocommit=True) as database:
+            await database.execute(f"create table public.many_{number} (id int primary key)".encode())
+            await database.execute(f"alter table public.many_{number} enable row level security".encode())
+            await database.execute(f"create policy all_ on many_{number} using (true)".encode())
+            await database.execute(f"alter publication supabase_realtime add table many_{number}".encode())
+            await database.execute(f"insert into many_{number} values (1)".encode())
+
+    async with talk(served) as talking:
+        await subscribe(talking, things())
+        await asyncio.gather(*(table(number) for number in range(10)))
+        await subscribe(talking, {"event": "*", "schema": "public"}, topic="realtime:any")
+        await execute(served, *(f"insert into many_{number} values (2)" for number in range(10)))
+        await talking.until(lambda: len(talking.payloads("realtime:any", "postgres_changes")) == 10)
+        tables = [p["data"]["table"] for p in talking.payloads("realtime:any", "postgres_changes")]
+        assert sorted(tables) == sorted(f"many_{number}" for number in range(10)), json.dumps(tables)
