@@ -167,7 +167,8 @@ class ReplicationReader:
         self.connected.set()
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._lost), _STATUS_EVERY)
+                async with asyncio.timeout(_STATUS_EVERY):
+                    await asyncio.shield(self._lost)
             self._send_status()
 
     async def _close(self) -> None:

@@ -319,7 +319,9 @@ class Server:
         check_at = time.monotonic() + self.pace.publication_check
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._catalog_changed.wait(), max(check_at - time.monotonic(), 0.01))
+                # Not wait_for: before Python 3.12 it may swallow the cancellation that stop() waits for.
+                async with asyncio.timeout(max(check_at - time.monotonic(), 0.01)):
+                    await self._catalog_changed.wait()
             try:
                 if self._catalog_changed.is_set():
                     self._catalog_changed.clear()
