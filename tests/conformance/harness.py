@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 from dataclasses import dataclass, replace
@@ -87,13 +86,17 @@ async def serve(realtime: RealtimeServer) -> AsyncIterator[str]:
     """The server behind uvicorn on a port of its own."""
     app = Starlette(routes=[Mount("/realtime/v1", routes=realtime.routes)])
     config = uvicorn.Config(app, log_config=None, ws=realtime.websocket_protocol, lifespan="off")
+    config.load()
     server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    server.lifespan = config.lifespan_class(config)
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the stack does
-    task = asyncio.create_task(server.serve(sockets=[listening]))
+    await server.startup(sockets=[listening])
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = server.force_exit = True
-        await task
+    finally:  # without uvicorn's own loop and shutdown, which wait a tenth of a second each
+        for listener in server.servers:
+            listener.close()
+        for connection in list(server.server_state.connections):
+            connection.shutdown()
+        listening.close()
