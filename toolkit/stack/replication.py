@@ -146,7 +146,8 @@ class ReplicationReader:
         loop.add_reader(pgconn.socket, readable.set)
         try:
             while pgconn.flush() or pgconn.is_busy():
-                await asyncio.wait_for(readable.wait(), 10)
+                async with asyncio.timeout(10):
+                    await readable.wait()
                 readable.clear()
                 pgconn.consume_input()
         except TimeoutError:
