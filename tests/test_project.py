@@ -17,7 +17,7 @@ import click
 import pytest
 
 import toolkit
-from toolkit.cli import cli
+from toolkit.cli.commands import cli
 
 ROOT = Path(__file__).parent.parent
 

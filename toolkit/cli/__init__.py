@@ -6,42 +6,14 @@ stdout carries the result and nothing else. Exit codes: 0 fine, 1 a bad verdict 
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import click
-from click.core import ParameterSource
-
-from toolkit.cli.demo import bench, demo
-from toolkit.cli.schema import init, migrate, verify
-from toolkit.cli.shell import FILE, ToolkitGroup, load_env, log_to_stderr, open_closed_streams
-from toolkit.cli.stack import stack
-from toolkit.cli.stream import agent, listen, reconcile
-from toolkit.errors import ConfigError
-
-
-@click.group(cls=ToolkitGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="supabase-realtime-toolkit", prog_name="realtime-toolkit")
-@click.option(
-    "--env-file",
-    type=FILE,
-    default=Path(".env"),
-    show_default=True,
-    help="Settings; environment variables win over it.",
-)
-@click.pass_context
-def cli(ctx: click.Context, env_file: Path) -> None:
-    """Streamed database changes that arrive through Supabase Realtime, and the proof that they did."""
-    log_to_stderr()
-    named = ctx.get_parameter_source("env_file") is not ParameterSource.DEFAULT
-    if named and not env_file.exists():
-        raise ConfigError(f"no such file: {env_file}")
-    ctx.obj = load_env(env_file)
-
-
-for command in (stack, init, migrate, verify, agent, listen, reconcile, demo, bench):
-    cli.add_command(command)
-
 
 def main() -> None:
-    open_closed_streams()
-    cli(prog_name="realtime-toolkit")
+    """Entry point of ``realtime-toolkit``; thin, so that Ctrl-C while the rest is imported is no traceback."""
+    try:
+        from toolkit.cli.commands import cli
+        from toolkit.cli.shell import open_closed_streams
+
+        open_closed_streams()
+        cli(prog_name="realtime-toolkit")
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
