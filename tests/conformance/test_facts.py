@@ -176,6 +176,39 @@ async def test_a_transaction_id_is_text(served: Served) -> None:
         assert data["columns"][-1] == {"name": "changed_in", "type": "xid8"}
 
 
+GENERATED = """
+create table public.made (
+  "select" text generated always as (upper(t)) stored, id int primary key, t text,
+  b boolean generated always as (id > 1) stored, n numeric(6, 2) generated always as (id / 3.0) stored,
+  fixed char(5) generated always as (left(t, 2)) stored, v tsvector generated always as (to_tsvector('english', t)) stored,
+  nothing int generated always as (nullif(id, id)) stored
+);
+grant all on made to authenticated;
+alter publication supabase_realtime add table made
+"""
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_generated_columns(served: Served, full: bool) -> None:
+    await execute(served, *GENERATED.split(";"))
+    if full:
+        await execute(served, "alter table made replica identity full")
+    async with talk(served) as talking:
+        binding = {"event": "*", "schema": "public", "table": "made", "filter": 'select=eq.SAY "HI"'}
+        await subscribe(talking, binding)
+        await execute(served, """insert into made (id, t) values (1, 'say "hi"')""", "update made set id = 2")
+        await talking.until(lambda: len(talking.payloads(TOPIC, "postgres_changes")) == 2)
+        insert, update = (payload["data"] for payload in talking.payloads(TOPIC, "postgres_changes"))
+        made = {"select": 'SAY "HI"', "t": 'say "hi"', "fixed": "s", "v": "'hi':2 'say':1", "nothing": None}
+        first, second = {"id": 1, "b": False, "n": 0.33, **made}, {"id": 2, "b": True, "n": 0.67, **made}
+        assert insert["record"] == first
+        assert [column["name"] for column in insert["columns"]] == [
+            *("select", "id", "t", "b", "n", "fixed", "v", "nothing")
+        ]
+        assert update["record"] == second
+        assert update["old_record"] == (first if full else {"id": 1})
+
+
 async def test_who_may_read_presence_alone_hears_no_broadcast(served: Served) -> None:
     async with talk(served) as talking:
         await talking.join("realtime:hall", TOKEN, private=True, presence={"enabled": True})

@@ -23,6 +23,10 @@ class Column:
     sql_type: str
     """To cast to, without a modifier: ``integer``, ``text[]``, ``public.mood``."""
     type: ColumnType
+    declared: str
+    """The type with its modifier: ``numeric(10,2)``."""
+    generated: str | None
+    """The expression of a stored generated column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,12 @@ class Table:
     """Role → the columns it may select. Roles that do not exist are missing."""
     qualified: str
     """Quoted ``schema.table``."""
+    owner: str
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether any of its columns is."""
+        return any(column.generated is not None for column in self.columns)
 
     def column(self, name: str) -> Column:
         return next(column for column in self.columns if column.name == name)
@@ -45,9 +55,11 @@ class Table:
 
 _TABLES = """
 select c.oid::int8, n.nspname, c.relname, c.relrowsecurity, format('%%I.%%I', n.nspname, c.relname),
+  pg_get_userbyid(c.relowner),
   (select json_agg(json_build_array(
       a.attname, a.attnum, t.typname, a.atttypid::regtype::text, t.oid::int8, b.oid::int8, b.typtype,
-      e.oid::int8, eb.oid::int8, eb.typtype, coalesce(eb.typcategory = 'A', false)
+      e.oid::int8, eb.oid::int8, eb.typtype, coalesce(eb.typcategory = 'A', false),
+      format_type(a.atttypid, a.atttypmod), pg_get_expr(g.adbin, g.adrelid)
     ) order by a.attnum)
    from pg_catalog.pg_attribute a
    join pg_catalog.pg_type t on t.oid = a.atttypid
@@ -70,6 +82,7 @@ select c.oid::int8, n.nspname, c.relname, c.relrowsecurity, format('%%I.%%I', n.
      ) select p.oid, p.typtype, p.typcategory from base join pg_catalog.pg_type p on p.oid = base.oid
      where base.typtype <> 'd'
    ) eb on true
+   left join pg_catalog.pg_attrdef g on g.adrelid = c.oid and g.adnum = a.attnum and a.attgenerated = 's'
    where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
   (select coalesce(json_agg(a.attname order by a.attnum), '[]') from pg_catalog.pg_constraint k
    join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = any (k.conkey)
@@ -93,7 +106,7 @@ async def tables(
 
 
 def _table(row: tuple[Any, ...]) -> Table:
-    oid, schema, name, rls, qualified, columns, key, selectable = row
+    oid, schema, name, rls, qualified, owner, columns, key, selectable = row
     return Table(
         oid=oid,
         schema=schema,
@@ -103,16 +116,19 @@ def _table(row: tuple[Any, ...]) -> Table:
         rls=rls,
         selectable={role: frozenset(names) for role, names in _json(selectable).items()},
         qualified=qualified,
+        owner=owner,
     )
 
 
 def _column(parts: list[Any]) -> Column:
-    name, number, type_name, sql_type, oid, base, kind, element, element_base, element_kind, nested = parts
+    name, number, type_name, sql_type, oid, base, kind, element, element_base, element_kind, nested = parts[
+        :11
+    ]
     inner = None
     if element is not None and element_base is not None:
         deeper = ColumnType(0, 0, "b") if nested else None
         inner = ColumnType(element, element_base, element_kind, deeper)
-    return Column(name, number, type_name, sql_type, ColumnType(oid, base, kind, inner))
+    return Column(name, number, type_name, sql_type, ColumnType(oid, base, kind, inner), *parts[11:])
 
 
 def _json(value: Any) -> Any:

@@ -16,6 +16,7 @@ from toolkit.phoenix import Vsn
 from toolkit.stack import catalog, rows, wal
 from toolkit.stack.access import ask, ask_settled, visible_sql
 from toolkit.stack.framing import text_frame
+from toolkit.stack.generated import Generator
 from toolkit.stack.rows import Layout, Row, Shape
 from toolkit.stack.values import text_of
 
@@ -74,6 +75,7 @@ class ChangeFeed:
         self._tables: dict[int, Table] = {}
         self._read_at = 0.0
         self._layouts: dict[int, Layout] = {}
+        self._generator = Generator()
         self._shapes: dict[tuple[int, frozenset[str]], Shape] = {}
 
     # --- subscribers ------------------------------------------------------------------------------
@@ -126,6 +128,7 @@ class ChangeFeed:
         """Frames in order, and to whom, as it was when the batch came. Raises :class:`psycopg.Error` where
         a policy raises."""
         await self._read_catalog(connection, {change.relation.oid for change in changes})
+        changes = await self._generator.complete(connection, changes, self._tables)
         batch = await self._render(connection, changes)
         if self.distort is not None:
             self.distort(batch)
