@@ -14,6 +14,13 @@ if ! command -v dockerd >/dev/null; then
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq docker.io >&2 || none "apt-get cannot install docker.io"
 fi
 
+# An engine that was killed leaves these behind, and dockerd takes a zombie for a running one.
+for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
+    [ -f "$file" ] || continue
+    state=$(sed -n 's/^State:[[:space:]]*//p' "/proc/$(cat "$file")/status" 2>/dev/null | cut -c 1)
+    case $state in "" | Z) rm -f "$file" ;; esac
+done
+
 log=/var/log/dockerd.log
 # A session of its own, so that it outlives this script and is not reached by its Ctrl-C.
 setsid dockerd >"$log" 2>&1 </dev/null &
