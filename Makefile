@@ -1,5 +1,5 @@
 # Two targets for newcomers: `make demo` and `make test`. Each sets up what it needs, once.
-.PHONY: demo test test-container test-external check format clean
+.PHONY: demo test test-container test-url test-external check format clean
 .DEFAULT_GOAL := demo
 
 VENV ?= .venv
@@ -34,6 +34,9 @@ test-container: $(VENV)/.dev  ## the same tests on Postgres in a container (or t
 	else echo "make: the tests on Postgres in a container were skipped" >&2; fi
 
 # One at a time: there is one database, and some tests reap every task in it.
+test-url: $(VENV)/.dev  ## the same tests on a Postgres that is there: make test-url URL=postgresql://… (one at a time: they share it)
+	@$(BIN)/python -m pytest --supabase-postgres "$(URL)" $(LEGS)
+
 test-external: $(VENV)/.dev  ## the same tests on the project that SUPABASE_URL and the other variables name
 	@$(BIN)/realtime-toolkit migrate up
 	@$(BIN)/python -m pytest --supabase-external $(LEGS)
