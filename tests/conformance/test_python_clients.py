@@ -176,6 +176,7 @@ async def test_private_channels(served: Served) -> None:
         sender = first.channel("room:1", private)
         await join(sender)
         await sender.send_broadcast("hi", {"n": 1})
+        await received.count(1)  # the two go different ways, so neither waits for the other
         await execute(served, """select realtime.send('{"n": 2}', 'db', 'room:1')""")
         assert [item["payload"]["n"] for item in await received.count(2)] == [1, 2]
         await first.channel("secret", private).subscribe(refused)
