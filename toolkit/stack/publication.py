@@ -10,7 +10,7 @@ the shadow for a while, so that nothing of it is missed if it is put back.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg import sql
 
@@ -94,8 +94,12 @@ async def _adjust(
     others = frozenset(oid for oid, identity in streamed if not identity)
     wanted = {STREAM: _Shadow(flags, identified), STREAM_INSERTS: _Shadow((flags[0], False, False), others)}
     names = {oid: name for oid, name, _, _ in tables}
+    # Else tables with identity full and generated columns could not be updated; before 18 there is no such rule.
+    options: LiteralString = (
+        ", publish_generated_columns = stored" if connection.info.server_version >= 180000 else ""
+    )
     statements = [
-        s for name, shadow in wanted.items() for s in _changes(name, known.get(name), shadow, names)
+        s for name, shadow in wanted.items() for s in _changes(name, known.get(name), shadow, names, options)
     ]
     if statements:
         async with connection.transaction():
@@ -104,12 +108,15 @@ async def _adjust(
                 await connection.execute(statement)
 
 
-def _changes(name: str, has: _Shadow | None, wants: _Shadow, names: dict[int, str]) -> list[sql.Composed]:
+def _changes(
+    name: str, has: _Shadow | None, wants: _Shadow, names: dict[int, str], options: LiteralString
+) -> list[sql.Composed]:
     publication = sql.Identifier(name)
     publish = _publish(wants.flags)
+    create = sql.SQL("create publication {} with (publish = {}" + options + ")").format(publication, publish)
     statements = []
     if has is None:
-        statements.append(sql.SQL("create publication {} with (publish = {})").format(publication, publish))
+        statements.append(create)
         has = _Shadow(wants.flags, frozenset())
     if has.flags != wants.flags:
         statements.append(sql.SQL("alter publication {} set (publish = {})").format(publication, publish))
@@ -118,7 +125,7 @@ def _changes(name: str, has: _Shadow | None, wants: _Shadow, names: dict[int, st
         statements.append(sql.SQL("alter publication {} set table {}").format(publication, tables))
     elif has.oids - wants.oids:
         statements.append(sql.SQL("drop publication {}").format(publication))
-        statements.append(sql.SQL("create publication {} with (publish = {})").format(publication, publish))
+        statements.append(create)
     return statements
 
 
