@@ -74,8 +74,11 @@ async def write(connection: Connection, context: Context, policies: Policies, ex
 
 
 async def _become(connection: Connection, context: Context) -> None:
+    claims = context.reader.claims
     await connection.execute(
         "select set_config('role', %s, true), set_config('realtime.topic', %s, true), "
-        "set_config('request.jwt.claims', %s, true), set_config('request.headers', %s, true)",
-        [context.reader.role, context.topic, context.reader.claims, context.headers],
+        "set_config('request.jwt.claims', %s, true), set_config('request.headers', %s, true), "
+        "set_config('request.jwt.claim.role', %s::jsonb ->> 'role', true), "
+        "set_config('request.jwt.claim.sub', %s::jsonb ->> 'sub', true)",
+        [context.reader.role, context.topic, claims, context.headers, claims, claims],
     )
