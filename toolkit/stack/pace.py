@@ -21,6 +21,8 @@ class Pace:
     publication_check: float = 2.5
     """How often the published tables are looked at for running subscriptions, if they may have changed."""
     reconnect: tuple[float, float] = (0.05, 0.2)
+    messages_after: tuple[float, float] = (0.0, 0.0)
+    """For how much longer broadcasts from the database are lost after an outage: they have a stream of their own."""
     after_failed_batch: tuple[float, float] = (0.1, 0.1)
     """For how long changes are lost after a policy raised."""
     database_timeout: float = 0.0
@@ -40,6 +42,7 @@ GENUINE = Pace(
     poll=0.5,
     publication_check=60.0,
     reconnect=(2.0, 5.0),
+    messages_after=(3.0, 6.0),
     after_failed_batch=(1.0, 4.0),
     database_timeout=15.0,
     retry_subscription=(5.0, 10.0),

@@ -63,6 +63,7 @@ class Server:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._catalog_changed = asyncio.Event()
         self._deaf_until = 0.0
+        self._mute_until = 0.0
         self._withheld_until = 0.0
         self._subscribed_before = False
         self._dropping = False
@@ -142,6 +143,7 @@ class Server:
 
     async def _reconnected(self, restarted: bool) -> None:
         """After an outage: the publication may differ; channels are told, unless the database restarted."""
+        self._mute_until = time.monotonic() + draw(self.pace.messages_after)
         await self._follow_publication(keep=False)
         if not restarted:
             for channel in self.feed.subscribers():
@@ -186,6 +188,8 @@ class Server:
             self._catalog_changed.set()
 
     def _send_message(self, change: wal.RowChange) -> None:
+        if time.monotonic() < self._mute_until:
+            return
         sent = messages.read(change)
         if sent is not None and not (self.faults.armed and self.faults.strike("send-swallowed")):
             messages.send(self.hub, sent)
