@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from toolkit.stack.limits import Limits
+from realtime_toolkit.stack.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import click
 import pytest
 
-import toolkit
-from toolkit.cli.commands import cli
+import realtime_toolkit
+from realtime_toolkit.cli.commands import cli
 
 ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "toolkit" / "realtime_toolkit"
 
 LISTENING = {"listener", "session", "keeper", "inbox", "source"}
 EDGES = {"settings", "store", "migrate", "retry"} | LISTENING
@@ -41,10 +42,10 @@ NO_IO = {
 
 
 def modules() -> dict[str, ast.Module]:
-    """Dotted name below ``toolkit`` → syntax tree."""
+    """Dotted name below ``realtime_toolkit`` → syntax tree."""
     found = {}
-    for path in sorted((ROOT / "toolkit").rglob("*.py")):
-        parts = path.relative_to(ROOT / "toolkit").with_suffix("").parts
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
         name = ".".join(part for part in parts if part != "__init__")
         found[name] = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     return found
@@ -70,7 +71,11 @@ def imports(tree: ast.Module) -> set[str]:
 
 
 def toolkit_imports(tree: ast.Module, known: set[str]) -> set[str]:
-    found = {name.removeprefix("toolkit.") for name in imports(tree) if name.startswith("toolkit.")}
+    found = {
+        name.removeprefix("realtime_toolkit.")
+        for name in imports(tree)
+        if name.startswith("realtime_toolkit.")
+    }
     return {name for name in found if name in known}
 
 
@@ -86,7 +91,7 @@ def test_imports_point_one_way() -> None:
             continue
         for target in sorted(toolkit_imports(tree, known)):
             if not allowed(name, target, top):
-                wrong.append(f"toolkit.{name} imports toolkit.{target}")
+                wrong.append(f"{name} imports {target}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -115,13 +120,15 @@ def test_the_thinking_does_no_io(name: str) -> None:
 def test_the_environment_is_read_in_one_place() -> None:
     """Settings come through ``cli.shell``; ``stack.places`` asks where caches go. Passing all on is no reading."""
     named = re.compile(r"os\.getenv|os\.environ(\.get|\[)")
-    readers = {path.stem for path in (ROOT / "toolkit").rglob("*.py") if named.search(path.read_text())}
+    readers = {path.stem for path in SOURCE.rglob("*.py") if named.search(path.read_text())}
     assert readers <= {"places"}, readers
 
 
 def test_every_setting_is_in_the_example_and_the_other_way_round() -> None:
     example = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
-    read = set(re.findall(r'env\.get\("([A-Z_]+)"\)', (ROOT / "toolkit/settings.py").read_text()))
+    read = set(
+        re.findall(r'env\.get\("([A-Z_]+)"\)', (ROOT / "toolkit/realtime_toolkit/settings.py").read_text())
+    )
     assert example == read
 
 
@@ -145,11 +152,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(180)
 def test_the_wheel_is_complete(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    migrations = {f"toolkit/migrations/{path.name}" for path in (ROOT / "supabase/migrations").glob("*.sql")}
-    sql = {str(path.relative_to(ROOT)) for path in (ROOT / "toolkit").rglob("*.sql")}
+    migrations = {
+        f"realtime_toolkit/migrations/{path.name}" for path in (ROOT / "supabase/migrations").glob("*.sql")
+    }
+    sql = {str(path.relative_to(SOURCE.parent)) for path in SOURCE.rglob("*.sql")}
     assert migrations
-    assert migrations | sql | {"toolkit/py.typed"} <= names
-    assert not [name for name in names if not name.startswith(("toolkit/", "supabase_realtime_toolkit-"))]
+    assert migrations | sql | {"realtime_toolkit/py.typed"} <= names
+    assert not [
+        name for name in names if not name.startswith(("realtime_toolkit/", "supabase_realtime_toolkit-"))
+    ]
 
 
 @pytest.mark.timeout(300)
@@ -179,8 +190,8 @@ def test_the_version_has_its_changelog_entry() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    assert {name: getattr(toolkit, name).__name__ for name in toolkit.__all__} == {
-        n: n for n in toolkit.__all__
+    assert {name: getattr(realtime_toolkit, name).__name__ for name in toolkit.__all__} == {
+        n: n for n in realtime_toolkit.__all__
     }
 
 

@@ -134,7 +134,7 @@ $$;
 revoke all on function realtime_toolkit.scope_tables(text, text) from public, anon, authenticated, service_role;
 grant execute on function realtime_toolkit.scope_tables(text, text) to authenticated, service_role;
 
--- What toolkit.model.key_hash and row_hash are made of: MD5 over table, key (and version, changed_in).
+-- What realtime_toolkit.model.key_hash and row_hash are made of: MD5 over table, key (and version, changed_in).
 create function realtime_toolkit.key_hash_sql(t realtime_toolkit.followed) returns text
 language sql immutable set search_path = ''
 as $$ select format('md5(%L || %s)', t.name || chr(31), t.key_sql) $$;

@@ -1,4 +1,4 @@
--- The database itself refuses an illegal transition of a task or a message (toolkit.model has the same
+-- The database itself refuses an illegal transition of a task or a message (realtime_toolkit.model has the same
 -- tables). `attempt` only grows, and only with the return to pending.
 
 create function realtime_toolkit.move_status() returns trigger

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from realtime_toolkit.stack.places import cache_dir
+from realtime_toolkit.stack.postgres import EmbeddedPostgres, find_install, init_data
 from tests.conformance.harness import TEMPLATE, Harness
-from toolkit.stack.places import cache_dir
-from toolkit.stack.postgres import EmbeddedPostgres, find_install, init_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_STACK = Path(__file__).parents[2] / "toolkit" / "stack"
+_STACK = Path(__file__).parents[2] / "toolkit" / "realtime_toolkit" / "stack"
 
 
 @pytest.fixture(scope="session")

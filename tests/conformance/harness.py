@@ -13,13 +13,13 @@ from psycopg import sql
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from toolkit.stack.limits import Limits
-from toolkit.stack.realtime import RealtimeServer
+from realtime_toolkit.stack.limits import Limits
+from realtime_toolkit.stack.realtime import RealtimeServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from toolkit.stack.pace import Pace
+    from realtime_toolkit.stack.pace import Pace
 
 SECRET = "a secret of at least thirty-two bytes, for tests"
 TEMPLATE = "harness_template"

@@ -16,8 +16,8 @@ import psycopg
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from realtime_toolkit.phoenix import Vsn
 from tests.conformance.recording import CUT, Recording, comparable, uncut, with_tokens
-from toolkit.phoenix import Vsn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,9 +16,9 @@ from typing import Any
 
 import jwt
 
-from toolkit import phoenix
-from toolkit.errors import ProtocolError
-from toolkit.phoenix import Message, Vsn
+from realtime_toolkit import phoenix
+from realtime_toolkit.errors import ProtocolError
+from realtime_toolkit.phoenix import Message, Vsn
 
 FOLDER = Path(os.environ.get("REALTIME_RECORDINGS", "/work/shared/realtime-wire"))
 

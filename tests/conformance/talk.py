@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from realtime_toolkit import phoenix
+from realtime_toolkit.phoenix import Message, Vsn
+from realtime_toolkit.settings import mint_token
 from tests.conformance.harness import SECRET
-from toolkit import phoenix
-from toolkit.phoenix import Message, Vsn
-from toolkit.settings import mint_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

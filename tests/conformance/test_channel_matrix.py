@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from toolkit.stack import authorization
-from toolkit.stack.access import Reader
-from toolkit.verify.channels import ChannelCell, Channels, find_topics
-from toolkit.verify.config import Config
-from toolkit.verify.dynamic import staged
-from toolkit.verify.probing import Answer
-from toolkit.verify.seeding import Who
+from realtime_toolkit.stack import authorization
+from realtime_toolkit.stack.access import Reader
+from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
+from realtime_toolkit.verify.config import Config
+from realtime_toolkit.verify.dynamic import staged
+from realtime_toolkit.verify.probing import Answer
+from realtime_toolkit.verify.seeding import Who
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,14 +14,14 @@ import psycopg
 import pytest
 from websockets.asyncio.client import connect
 
+from realtime_toolkit.settings import mint_token
+from realtime_toolkit.verify.access import Command, Whose
+from realtime_toolkit.verify.config import Config
+from realtime_toolkit.verify.delivery import Deliveries, Delivery
+from realtime_toolkit.verify.dynamic import staged
+from realtime_toolkit.verify.tables import in_dependency_order
 from tests.conformance.harness import SECRET
 from tests.conformance.test_python_clients import Inbox, execute
-from toolkit.settings import mint_token
-from toolkit.verify.access import Command, Whose
-from toolkit.verify.config import Config
-from toolkit.verify.delivery import Deliveries, Delivery
-from toolkit.verify.dynamic import staged
-from toolkit.verify.tables import in_dependency_order
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

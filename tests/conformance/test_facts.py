@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from realtime_toolkit.phoenix import Vsn
+from realtime_toolkit.settings import mint_token
+from realtime_toolkit.stack.limits import Limits
+from realtime_toolkit.stack.pace import Pace
+from realtime_toolkit.stack.realtime import RealtimeServer
 from tests.conformance.harness import SECRET, Served, serve
 from tests.conformance.talk import SUBSCRIBED, Talk, talk
 from tests.conformance.test_python_clients import A, execute
-from toolkit.phoenix import Vsn
-from toolkit.settings import mint_token
-from toolkit.stack.limits import Limits
-from toolkit.stack.pace import Pace
-from toolkit.stack.realtime import RealtimeServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

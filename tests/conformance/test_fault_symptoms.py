@@ -10,11 +10,11 @@ from realtime import RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from realtime_toolkit import phoenix
+from realtime_toolkit.phoenix import Vsn
+from realtime_toolkit.settings import mint_token
 from tests.conformance.harness import SECRET
 from tests.conformance.test_python_clients import NOTES, A, Inbox, client, execute, follow, join, options
-from toolkit import phoenix
-from toolkit.phoenix import Vsn
-from toolkit.settings import mint_token
 
 ALL = RealtimePostgresChangesListenEvent.All
 

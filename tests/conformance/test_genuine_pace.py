@@ -12,10 +12,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from realtime_toolkit.settings import mint_token
 from tests.conformance.harness import SECRET
 from tests.conformance.talk import SUBSCRIBED, address, talk
 from tests.conformance.test_python_clients import A, execute
-from toolkit.settings import mint_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

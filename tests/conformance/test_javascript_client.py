@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from toolkit.stack.places import cache_dir
+from realtime_toolkit.stack.places import cache_dir
 
 if TYPE_CHECKING:
     import psycopg
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 SCRIPT = Path(__file__).with_name("client.mjs")
 PACKAGES = ("@supabase/supabase-js@2", "ws@8")  # Node before 22 has no WebSocket of its own

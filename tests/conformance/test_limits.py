@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from realtime_toolkit import phoenix
+from realtime_toolkit.phoenix import Vsn
+from realtime_toolkit.settings import mint_token
+from realtime_toolkit.stack.limits import Limits
 from tests.conformance.harness import SECRET
 from tests.conformance.talk import address, talk
 from tests.conformance.test_python_clients import A, execute
-from toolkit import phoenix
-from toolkit.phoenix import Vsn
-from toolkit.settings import mint_token
-from toolkit.stack.limits import Limits
 
 if TYPE_CHECKING:
     from tests.conformance.harness import Harness, Served

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from realtime_toolkit.settings import mint_token
+from realtime_toolkit.stack.limits import Limits
+from realtime_toolkit.stack.places import cache_dir
+from realtime_toolkit.stack.postgres import EmbeddedPostgres, find_install, free_port, init_data
 from tests.conformance.conftest import make_template
 from tests.conformance.harness import SECRET, Harness
 from tests.conformance.talk import SUBSCRIBED, Talk, talk
 from tests.conformance.test_python_clients import A, execute
-from toolkit.settings import mint_token
-from toolkit.stack.limits import Limits
-from toolkit.stack.places import cache_dir
-from toolkit.stack.postgres import EmbeddedPostgres, find_install, free_port, init_data
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

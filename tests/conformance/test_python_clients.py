@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 
+from realtime_toolkit.settings import mint_token
 from tests.conformance.harness import SECRET
-from toolkit.settings import mint_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from realtime_toolkit.stack.limits import Limits
+from realtime_toolkit.stack.pace import Pace
 from tests.conformance.player import LONGEST, Player
 from tests.conformance.recording import FOLDER, Recording, names
-from toolkit.stack.limits import Limits
-from toolkit.stack.pace import Pace
 
 if TYPE_CHECKING:
     from tests.conformance.harness import Harness, Served

@@ -18,8 +18,8 @@ import jwt
 import psycopg
 import pytest
 
-from toolkit.settings import mint_token
-from toolkit.stack import LocalStack
+from realtime_toolkit.settings import mint_token
+from realtime_toolkit.stack import LocalStack
 
 PROGRAM = str(Path(sys.executable).parent / "realtime-toolkit")
 ANSWER = "Der Zug fährt um 9:41 Uhr. 列車は定刻です。 🚆 Ende.\n" * 40

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.types.json import set_json_loads
 
-from toolkit.model import Digest, row_hash
+from realtime_toolkit.model import Digest, row_hash
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -77,7 +77,7 @@ async def sqlstate(db: Connection, query: str, *args: Any) -> str:
 
 
 def digest_of(rows: Iterable[Row]) -> Digest:
-    """As toolkit.model computes it, of rows as ``sync_scope`` and ``rows_scope`` give them."""
+    """As realtime_toolkit.model computes it, of rows as ``sync_scope`` and ``rows_scope`` give them."""
     total = Digest()
     for row in rows:
         total = total.plus(row_hash(row["table"], row["key"], row["version"], int(row["changed_in"])))

@@ -12,15 +12,15 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from realtime_toolkit import migrate
+from realtime_toolkit.stack.template import BASELINE
+from realtime_toolkit.store import PostgresStore, RestStore, Store
 from tests.integration.acting import Connection, connect
-from toolkit import migrate
-from toolkit.stack.template import BASELINE
-from toolkit.store import PostgresStore, RestStore, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 HERE = Path(__file__).parent
 MIGRATIONS = HERE.parents[1] / "supabase" / "migrations"

@@ -7,18 +7,18 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from realtime_toolkit.events import Event, RowChanged, State, StateChanged, TextAppended, TextReset
+from realtime_toolkit.listener import Listener, Timing
+from realtime_toolkit.model import ChangeType, RowRef
+from realtime_toolkit.store import RestStore
 from tests.integration.acting import acting, column
-from toolkit.events import Event, RowChanged, State, StateChanged, TextAppended, TextReset
-from toolkit.listener import Listener, Timing
-from toolkit.model import ChangeType, RowRef
-from toolkit.store import RestStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from realtime_toolkit.model import Row, Scope
+    from realtime_toolkit.stack import LocalStack
     from tests.integration.acting import Connection
-    from toolkit.model import Row, Scope
-    from toolkit.stack import LocalStack
 
 QUICK = Timing(
     connect=3, join=2, subscribe=4, heartbeat=0.5, reply=0.5, close=1, check=1.0, hole=0.1, refetch=0.05

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import pytest
 
-from toolkit.agent import Outcome, Worker, paced, run_task, stream_text
-from toolkit.errors import IllegalTransition, NotFound, StaleAttempt, Unauthorized
-from toolkit.model import Row, Status
-from toolkit.stack.proxy import TcpProxy
-from toolkit.store import PostgresStore, RestStore, Store
+from realtime_toolkit.agent import Outcome, Worker, paced, run_task, stream_text
+from realtime_toolkit.errors import IllegalTransition, NotFound, StaleAttempt, Unauthorized
+from realtime_toolkit.model import Row, Status
+from realtime_toolkit.stack.proxy import TcpProxy
+from realtime_toolkit.store import PostgresStore, RestStore, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -329,8 +329,8 @@ async def test_a_store_that_is_away_for_a_while_does_not_end_the_run(
 
 STREAM = """
 import asyncio, sys
-from toolkit.agent import paced, stream_text
-from toolkit.store import PostgresStore
+from realtime_toolkit.agent import paced, stream_text
+from realtime_toolkit.store import PostgresStore
 
 async def main(address, conversation):
     async with PostgresStore(address) as store:

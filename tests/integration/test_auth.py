@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
     NewClient = Callable[..., Coroutine[Any, Any, AsyncClient]]
 

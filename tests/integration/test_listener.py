@@ -13,19 +13,19 @@ import httpx
 from supabase import create_client
 from supabase.lib.client_options import SyncClientOptions
 
+from realtime_toolkit.agent import stream_text
+from realtime_toolkit.events import Recovered, Resynced, RowChanged, State, TextAppended
+from realtime_toolkit.listener import Listener
+from realtime_toolkit.model import RowRef, Scope, canonical_key
+from realtime_toolkit.replica import Replica
+from realtime_toolkit.store import PostgresStore, RestStore
 from tests.integration.acting import Connection, connect
 from tests.integration.following import LIMIT, PATIENT, QUICK, SHOP, Heard, following, whole
-from toolkit.agent import stream_text
-from toolkit.events import Recovered, Resynced, RowChanged, State, TextAppended
-from toolkit.listener import Listener
-from toolkit.model import RowRef, Scope, canonical_key
-from toolkit.replica import Replica
-from toolkit.store import PostgresStore, RestStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 ANSWER = "Die Antwort ist 42. 答えは四十二です。 🚆 " * 60
 

@@ -12,18 +12,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from realtime_toolkit.events import State
+from realtime_toolkit.model import Scope
+from realtime_toolkit.stack.proxy import TcpProxy
+from realtime_toolkit.store import RestStore
+from realtime_toolkit.updater import ThrottledMessageUpdater
 from tests.integration.acting import Connection, connect
 from tests.integration.following import LIMIT, following, whole
-from toolkit.events import State
-from toolkit.model import Scope
-from toolkit.stack.proxy import TcpProxy
-from toolkit.store import RestStore
-from toolkit.updater import ThrottledMessageUpdater
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 TEXT = "Ein Satz nach dem anderen. 一文ずつ。 🚆\n" * 40
 

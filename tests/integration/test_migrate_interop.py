@@ -18,12 +18,12 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from realtime_toolkit import migrate
+from realtime_toolkit.migrate.files import read_directory
+from realtime_toolkit.sqlsplit import split
+from realtime_toolkit.stack.places import cache_dir
+from realtime_toolkit.stack.template import BASELINE
 from tests.integration.migrating import recorded, rows, run, tables, write
-from toolkit import migrate
-from toolkit.migrate.files import read_directory
-from toolkit.sqlsplit import split
-from toolkit.stack.places import cache_dir
-from toolkit.stack.template import BASELINE
 
 PACKAGE = "supabase@3.1.0"
 Supabase = Callable[..., dict[str, Any]]

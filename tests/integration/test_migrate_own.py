@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from realtime_toolkit import migrate
+from realtime_toolkit.migrate.files import read_directory
+from realtime_toolkit.stack.template import BASELINE
 from tests.integration.migrating import rows, run
-from toolkit import migrate
-from toolkit.migrate.files import read_directory
-from toolkit.stack.template import BASELINE
 
 if TYPE_CHECKING:
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 OURS = migrate.packaged_migrations()
 SCHEMA = """

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from realtime_toolkit import migrate
+from realtime_toolkit.errors import InputError, MigrationError
+from realtime_toolkit.migrate import Lock, PlannedStatement
 from tests.integration.migrating import NO_TRANSACTION, recorded, rows, run, tables, write
-from toolkit import migrate
-from toolkit.errors import InputError, MigrationError
-from toolkit.migrate import Lock, PlannedStatement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +142,7 @@ def test_a_remote_database_is_only_rehearsed_on_request(
     assert migrate.is_local(empty_database)
     assert not migrate.is_local("postgresql://db.example.com/postgres")
     assert not migrate.is_local("host=127.0.0.1,db.example.com")
-    monkeypatch.setattr("toolkit.migrate.session.LOCAL_HOSTS", frozenset())
+    monkeypatch.setattr("realtime_toolkit.migrate.session.LOCAL_HOSTS", frozenset())
     write(tmp_path, a="create table a()")
     plan = migrate.plan(empty_database, tmp_path)
     assert (plan.rehearsed, plan.files[0].statements[0].sql) == (False, "create table a()")

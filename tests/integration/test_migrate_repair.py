@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from realtime_toolkit import migrate
+from realtime_toolkit.errors import InputError, MigrationError
 from tests.integration.migrating import recorded, rows, run, tables, write
-from toolkit import migrate
-from toolkit.errors import InputError, MigrationError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from realtime_toolkit import migrate
+from realtime_toolkit.errors import ConfigError, MigrationError
+from realtime_toolkit.migrate.session import connect, exclusive
 from tests.integration.migrating import Once, rows, run, tables, write
 from tests.integration.pooler import transaction_pooler
-from toolkit import migrate
-from toolkit.errors import ConfigError, MigrationError
-from toolkit.migrate.session import connect, exclusive
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from realtime_toolkit import migrate
+from realtime_toolkit.errors import ConfigError, InputError, MigrationError, Unauthorized, Unreachable
+from realtime_toolkit.migrate import State
 from tests.integration.migrating import Once, recorded, rows, run, tables, write
-from toolkit import migrate
-from toolkit.errors import ConfigError, InputError, MigrationError, Unauthorized, Unreachable
-from toolkit.migrate import State
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import websockets
 if TYPE_CHECKING:
     import psycopg
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 COMMITS = 600
 

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from realtime_toolkit.errors import InputError, StoreUnavailable
+from realtime_toolkit.listener import Listener
+from realtime_toolkit.model import Change, ChangeType, RowRef, Scope, VerdictKind, canonical_key
+from realtime_toolkit.reconcile import Lags, reconcile, watch
+from realtime_toolkit.store import RestStore
 from tests.integration.acting import Connection, column, connect
 from tests.integration.following import LIMIT, PATIENT, QUICK, Heard, following, whole
-from toolkit.errors import InputError, StoreUnavailable
-from toolkit.listener import Listener
-from toolkit.model import Change, ChangeType, RowRef, Scope, VerdictKind, canonical_key
-from toolkit.reconcile import Lags, reconcile, watch
-from toolkit.store import RestStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 TASKS = "public.tasks"
 

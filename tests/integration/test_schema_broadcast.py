@@ -9,7 +9,7 @@ import pytest
 from tests.integration.acting import Connection, Row, acting, call, column, connect, new_id, sqlstate, value
 
 if TYPE_CHECKING:
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 
 async def sent(db: Connection, conversation: str) -> list[Row]:

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from realtime_toolkit.model import MESSAGE_TRANSITIONS, TASK_TRANSITIONS, Status
 from tests.integration.acting import (
     Connection,
     Row,
@@ -20,7 +21,6 @@ from tests.integration.acting import (
     sqlstate,
     value,
 )
-from toolkit.model import MESSAGE_TRANSITIONS, TASK_TRANSITIONS, Status
 
 TABLES = ["conversations", "tasks", "messages", "message_chunks", "realtime_watermarks"]
 FUNCTIONS = [

@@ -13,7 +13,7 @@ from tests.integration.acting import Connection, Row, acting, call, column, conn
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 
 @pytest.fixture

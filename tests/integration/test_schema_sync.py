@@ -13,6 +13,10 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from realtime_toolkit.errors import ConfigError
+from realtime_toolkit.model import Digest, canonical_key, key_hash, row_hash
+from realtime_toolkit.stack.places import cache_dir
+from realtime_toolkit.stack.postgres import find_install
 from tests.integration.acting import (
     Connection,
     Row,
@@ -26,15 +30,11 @@ from tests.integration.acting import (
     sqlstate,
     value,
 )
-from toolkit.errors import ConfigError
-from toolkit.model import Digest, canonical_key, key_hash, row_hash
-from toolkit.stack.places import cache_dir
-from toolkit.stack.postgres import find_install
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 Ref = tuple[str, str]
 State = tuple[int, int]

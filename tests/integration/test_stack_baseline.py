@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from toolkit import stack as stack_package
+from realtime_toolkit import stack as stack_package
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 BASELINE = Path(stack_package.__file__).with_name("baseline.sql")
 

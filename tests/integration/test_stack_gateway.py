@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from toolkit.stack.front import NO_KEY, WRONG_KEY, bearer
-from toolkit.stack.keys import Keys
+from realtime_toolkit.stack.front import NO_KEY, WRONG_KEY, bearer
+from realtime_toolkit.stack.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     import psycopg
 
-    from toolkit.stack import LocalStack
-    from toolkit.testing import TestUser
+    from realtime_toolkit.stack import LocalStack
+    from realtime_toolkit.testing import TestUser
 
 KEYS = Keys.make()
 

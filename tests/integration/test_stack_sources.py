@@ -16,9 +16,9 @@ import httpx
 import psycopg
 import pytest
 
-from toolkit.errors import ConfigError, StackError, Unreachable
-from toolkit.stack import LocalStack, postgres
-from toolkit.stack.places import cache_dir
+from realtime_toolkit.errors import ConfigError, StackError, Unreachable
+from realtime_toolkit.stack import LocalStack, postgres
+from realtime_toolkit.stack.places import cache_dir
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ CONTAINERS = Path(__file__).parents[1] / "containers"
 
 ON_A_SERVER = """
 import asyncio, sys
-from toolkit.stack import LocalStack
+from realtime_toolkit.stack import LocalStack
 
 async def main():
     async with LocalStack(sys.argv[1]):

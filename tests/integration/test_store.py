@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from toolkit.errors import (
+from realtime_toolkit.errors import (
     ConfigError,
     ContentMismatch,
     IllegalTransition,
@@ -25,10 +25,10 @@ from toolkit.errors import (
     Unauthorized,
     Unreachable,
 )
-from toolkit.model import Digest, Scope, row_hash
-from toolkit.settings import mint_token
-from toolkit.stack.proxy import TcpProxy
-from toolkit.store import PostgresStore, RestStore, Store
+from realtime_toolkit.model import Digest, Scope, row_hash
+from realtime_toolkit.settings import mint_token
+from realtime_toolkit.stack.proxy import TcpProxy
+from realtime_toolkit.store import PostgresStore, RestStore, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

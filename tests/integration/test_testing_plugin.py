@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from toolkit import testing
-from toolkit.migrate import packaged_migrations
+from realtime_toolkit import testing
+from realtime_toolkit.migrate import packaged_migrations
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 MIGRATION = """
 create table public.notes (id bigint generated always as identity primary key, owner uuid default auth.uid(), body text);
@@ -191,8 +191,8 @@ def test_a_run_that_does_not_use_it_pays_nothing(project: Path) -> None:
         import sys
 
         def test_it():
-            assert "toolkit.testing" in sys.modules
-            heavy = {"uvicorn", "starlette", "psycopg", "supabase", "httpx", "toolkit.stack"}
+            assert "realtime_toolkit.testing" in sys.modules
+            heavy = {"uvicorn", "starlette", "psycopg", "supabase", "httpx", "realtime_toolkit.stack"}
             assert not heavy & set(sys.modules)
         """,
     )

@@ -9,13 +9,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from realtime_toolkit.stack import wal
 from tests.integration.acting import Connection, acting, call, column, connect, new_id, sqlstate, value
-from toolkit.stack import wal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 STAMPS = ["created_at", "updated_at", "version", "changed_in"]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from toolkit.sqlsplit import split
-from toolkit.verify import Outcome, rules, verify
-from toolkit.verify.catalogue import static_checks
+from realtime_toolkit.sqlsplit import split
+from realtime_toolkit.verify import Outcome, rules, verify
+from realtime_toolkit.verify.catalogue import static_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

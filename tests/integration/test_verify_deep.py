@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from toolkit import verify
-from toolkit.bench import MANY_TABLES
-from toolkit.verify import Config, Outcome, Ownership
+from realtime_toolkit import verify
+from realtime_toolkit.bench import MANY_TABLES
+from realtime_toolkit.verify import Config, Outcome, Ownership
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +189,7 @@ def test_findings_of_pgrls_join_the_report(project: Callable[..., str]) -> None:
 def test_without_pgrls_its_check_is_skipped_only_where_asked_for(
     project: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toolkit.verify.linting.find_spec", lambda name: None)
+    monkeypatch.setattr("realtime_toolkit.verify.linting.find_spec", lambda name: None)
     url = project(CORRECT / "tenant_column.sql")
     assert not [check for check in verify.verify(url).checks if check.rule.group == "lint"]
     (check,) = verify.verify(url, checks=["lint"]).checks

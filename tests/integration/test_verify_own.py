@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from toolkit import migrate, verify
-from toolkit.errors import ConfigError, InputError, Unreachable
-from toolkit.verify import Outcome
+from realtime_toolkit import migrate, verify
+from realtime_toolkit.errors import ConfigError, InputError, Unreachable
+from realtime_toolkit.verify import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from toolkit.stack import LocalStack
+    from realtime_toolkit.stack import LocalStack
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = ROOT / "supabase" / "migrations"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from toolkit import migrate, verify
-from toolkit.stack import LocalStack
-from toolkit.stack.places import cache_dir
-from toolkit.stack.postgres import EmbeddedPostgres, find_install, init_data
-from toolkit.stack.template import apply_baseline
-from toolkit.verify import Outcome
-from toolkit.verify.catalogue import static_checks
+from realtime_toolkit import migrate, verify
+from realtime_toolkit.stack import LocalStack
+from realtime_toolkit.stack.places import cache_dir
+from realtime_toolkit.stack.postgres import EmbeddedPostgres, find_install, init_data
+from realtime_toolkit.stack.template import apply_baseline
+from realtime_toolkit.verify import Outcome
+from realtime_toolkit.verify.catalogue import static_checks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

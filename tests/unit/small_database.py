@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.model import (
+from realtime_toolkit.model import (
     Change,
     ChangeType,
     Digest,
@@ -20,7 +20,7 @@ from toolkit.model import (
     key_hash,
     row_hash,
 )
-from toolkit.recovery import AskDigest, AskRows, AskSync
+from realtime_toolkit.recovery import AskDigest, AskRows, AskSync
 
 ITEMS = TrackedTable(
     "public", "items", "scope", ("id",), ("id", "scope", "created_at", "version", "changed_in")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.errors import InputError
-from toolkit.stack.faults import KINDS, Fault, Faults, find, schedule
+from realtime_toolkit.errors import InputError
+from realtime_toolkit.stack.faults import KINDS, Fault, Faults, find, schedule
 
 
 def decisions(faults: Faults, opportunities: int) -> list[bool]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.errors import (
+from realtime_toolkit.errors import (
     ConfigError,
     GaveUp,
     InputError,
@@ -21,15 +21,15 @@ from toolkit.errors import (
     Unauthorized,
     Unreachable,
 )
-from toolkit.events import Recovered, State
-from toolkit.inbox import Inbox
-from toolkit.keeper import next_interval
-from toolkit.listener import Facts, may_get_better, state_of
-from toolkit.model import Change, ChangeType, TrackedTable
-from toolkit.phoenix import Vsn
-from toolkit.session import claims, current, socket_address
-from toolkit.settings import mint_token
-from toolkit.subscription import Mark, Withheld, quoted, read_change, read_system
+from realtime_toolkit.events import Recovered, State
+from realtime_toolkit.inbox import Inbox
+from realtime_toolkit.keeper import next_interval
+from realtime_toolkit.listener import Facts, may_get_better, state_of
+from realtime_toolkit.model import Change, ChangeType, TrackedTable
+from realtime_toolkit.phoenix import Vsn
+from realtime_toolkit.session import claims, current, socket_address
+from realtime_toolkit.settings import mint_token
+from realtime_toolkit.subscription import Mark, Withheld, quoted, read_change, read_system
 
 # --- state ---
 

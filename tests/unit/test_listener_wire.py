@@ -11,6 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from realtime_toolkit.errors import (
+    ConfigError,
+    GaveUp,
+    InputError,
+    NotFound,
+    StoreUnavailable,
+    ToolkitError,
+    Unauthorized,
+    Unreachable,
+)
+from realtime_toolkit.events import Lost, Recovered, Resynced, RowChanged, State, StateChanged, TextAppended
+from realtime_toolkit.listener import Listener
+from realtime_toolkit.model import RowRef, Scope
+from realtime_toolkit.replica import Replica
+from realtime_toolkit.settings import mint_token
+from realtime_toolkit.stack.proxy import TcpProxy
 from tests.unit.wire import (
     CHUNKS,
     ITEMS,
@@ -25,22 +41,6 @@ from tests.unit.wire import (
     reaches,
     realtime,
 )
-from toolkit.errors import (
-    ConfigError,
-    GaveUp,
-    InputError,
-    NotFound,
-    StoreUnavailable,
-    ToolkitError,
-    Unauthorized,
-    Unreachable,
-)
-from toolkit.events import Lost, Recovered, Resynced, RowChanged, State, StateChanged, TextAppended
-from toolkit.listener import Listener
-from toolkit.model import RowRef, Scope
-from toolkit.replica import Replica
-from toolkit.settings import mint_token
-from toolkit.stack.proxy import TcpProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -793,7 +793,7 @@ async def test_cancelled_at_any_stage_it_leaves_nothing_behind(
     if stage != "dialing":
         await peer.closed()
     await asyncio.sleep(0)
-    left = {task for task in asyncio.all_tasks() - before if "toolkit" in repr(task.get_coro())}
+    left = {task for task in asyncio.all_tasks() - before if "realtime_toolkit" in repr(task.get_coro())}
     assert not left
 
 

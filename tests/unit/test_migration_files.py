@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from toolkit import migrate
-from toolkit.errors import InputError, MigrationError
-from toolkit.migrate import CopyState, Track
-from toolkit.migrate.files import read_directory
-from toolkit.sqlsplit import significant
+from realtime_toolkit import migrate
+from realtime_toolkit.errors import InputError, MigrationError
+from realtime_toolkit.migrate import CopyState, Track
+from realtime_toolkit.migrate.files import read_directory
+from realtime_toolkit.sqlsplit import significant
 
 NOW = datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC)
 

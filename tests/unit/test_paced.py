@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime_toolkit.agent import paced
 from tests.unit.virtual_time import now, run
-from toolkit.agent import paced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

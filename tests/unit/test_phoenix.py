@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit import phoenix
-from toolkit.errors import ProtocolError
-from toolkit.phoenix import Message, UserBroadcast, Vsn
+from realtime_toolkit import phoenix
+from realtime_toolkit.errors import ProtocolError
+from realtime_toolkit.phoenix import Message, UserBroadcast, Vsn
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 JSON = st.recursive(

@@ -10,14 +10,14 @@ from typing import Any
 import jwt
 import pytest
 
-from toolkit.stack import join, messages, tokens
-from toolkit.stack.elixir import inspect
-from toolkit.stack.framing import frame
-from toolkit.stack.join import JoinError
-from toolkit.stack.limits import WINDOW, RateCounter, external_size
-from toolkit.stack.messages import ReplayError
-from toolkit.stack.presence import Presence
-from toolkit.stack.values import ColumnType, converter, text_of
+from realtime_toolkit.stack import join, messages, tokens
+from realtime_toolkit.stack.elixir import inspect
+from realtime_toolkit.stack.framing import frame
+from realtime_toolkit.stack.join import JoinError
+from realtime_toolkit.stack.limits import WINDOW, RateCounter, external_size
+from realtime_toolkit.stack.messages import ReplayError
+from realtime_toolkit.stack.presence import Presence
+from realtime_toolkit.stack.values import ColumnType, converter, text_of
 
 SECRET = "a secret of at least sixty-four bytes, which is what the longest of the digests wants"
 NOW = 1_800_000_000

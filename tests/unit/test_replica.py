@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from toolkit.errors import InputError
-from toolkit.model import (
+from realtime_toolkit.errors import InputError
+from realtime_toolkit.model import (
     Change,
     ChangeType,
     Digest,
@@ -24,8 +24,8 @@ from toolkit.model import (
     key_hash,
     row_hash,
 )
-from toolkit.recovery import AskRows, resolve_doubts
-from toolkit.replica import Replica, RowChanged
+from realtime_toolkit.recovery import AskRows, resolve_doubts
+from realtime_toolkit.replica import Replica, RowChanged
 
 COLUMNS = ("id", "body", "created_at", "version", "changed_in")
 ITEMS = TrackedTable("public", "items", "scope", ("id",), COLUMNS)

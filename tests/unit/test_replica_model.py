@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.small_database import ITEMS, SCOPE, Database, digest_of
-from toolkit.events import Event, RowChanged
-from toolkit.model import (
+from realtime_toolkit.events import Event, RowChanged
+from realtime_toolkit.model import (
     ChangeType,
     Row,
     RowRef,
     SyncedRow,
 )
-from toolkit.recovery import recover, resolve_doubts
-from toolkit.replica import Replica
+from realtime_toolkit.recovery import recover, resolve_doubts
+from realtime_toolkit.replica import Replica
+from tests.unit.small_database import ITEMS, SCOPE, Database, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.events import TextAppended, TextReset
-from toolkit.model import Change, ChangeType, Scope, TrackedTable
-from toolkit.replica import Replica
-from toolkit.transcript import CHUNKS, MESSAGES, Transcripts
+from realtime_toolkit.events import TextAppended, TextReset
+from realtime_toolkit.model import Change, ChangeType, Scope, TrackedTable
+from realtime_toolkit.replica import Replica
+from realtime_toolkit.transcript import CHUNKS, MESSAGES, Transcripts
 
 if TYPE_CHECKING:
-    from toolkit.events import Event
-    from toolkit.model import Row
+    from realtime_toolkit.events import Event
+    from realtime_toolkit.model import Row
 
 
 class Reader:

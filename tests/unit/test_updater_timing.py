@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realtime_toolkit.errors import StaleAttempt, StoreUnavailable, Unreachable
+from realtime_toolkit.model import Status
+from realtime_toolkit.updater import CHUNK_BYTES, Outbox, ThrottledMessageUpdater
 from tests.unit.virtual_time import now, run
-from toolkit.errors import StaleAttempt, StoreUnavailable, Unreachable
-from toolkit.model import Status
-from toolkit.updater import CHUNK_BYTES, Outbox, ThrottledMessageUpdater
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -239,7 +239,7 @@ def test_append_waits_at_the_bounded_buffer() -> None:
 
 
 def test_the_end_of_the_block_cuts_a_pause_between_two_tries_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolkit.retry.backoff", lambda: iter([60.0] * 9))
+    monkeypatch.setattr("realtime_toolkit.retry.backoff", lambda: iter([60.0] * 9))
     sink = Sink(failures=[DOWN])
 
     async def stream() -> None:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.errors import ConfigError, InputError
-from toolkit.verify import (
+from realtime_toolkit.errors import ConfigError, InputError
+from realtime_toolkit.verify import (
     CheckResult,
     Finding,
     Level,
@@ -26,14 +26,14 @@ from toolkit.verify import (
     without_known,
     write_baseline,
 )
-from toolkit.verify.catalogue import chosen, static_checks
-from toolkit.verify.config import Config
-from toolkit.verify.judging import table_of
-from toolkit.verify.ownership import find_belonging
-from toolkit.verify.probing import Answer, classify
-from toolkit.verify.sources import Sources
-from toolkit.verify.tables import Column, ForeignKey, Model, Policy, Table
-from toolkit.verify.values import plain, sample
+from realtime_toolkit.verify.catalogue import chosen, static_checks
+from realtime_toolkit.verify.config import Config
+from realtime_toolkit.verify.judging import table_of
+from realtime_toolkit.verify.ownership import find_belonging
+from realtime_toolkit.verify.probing import Answer, classify
+from realtime_toolkit.verify.sources import Sources
+from realtime_toolkit.verify.tables import Column, ForeignKey, Model, Policy, Table
+from realtime_toolkit.verify.values import plain, sample
 
 FOUND = Finding(
     "PUB008",

@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.errors import ProtocolError
-from toolkit.stack import wal
-from toolkit.stack.wal import UNCHANGED, Commit, Decoder, Keepalive, LogicalMessage, RowChange, WalData
+from realtime_toolkit.errors import ProtocolError
+from realtime_toolkit.stack import wal
+from realtime_toolkit.stack.wal import (
+    UNCHANGED,
+    Commit,
+    Decoder,
+    Keepalive,
+    LogicalMessage,
+    RowChange,
+    WalData,
+)
 
 MICROSECONDS = st.integers(0, 2**55)
 

@@ -16,10 +16,10 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from toolkit.errors import StoreUnavailable
-from toolkit.events import Event, RowChanged, State
-from toolkit.listener import Listener, Timing
-from toolkit.model import (
+from realtime_toolkit.errors import StoreUnavailable
+from realtime_toolkit.events import Event, RowChanged, State
+from realtime_toolkit.listener import Listener, Timing
+from realtime_toolkit.model import (
     Digest,
     Row,
     RowRef,

@@ -1,0 +1,124 @@
+"""The digest of a set of rows for every prefix of their ``key_hash``, kept up to date row by row."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from realtime_toolkit.model import Digest, key_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from realtime_toolkit.held import Held
+    from realtime_toolkit.model import RowRef
+
+_DEPTH = 3
+_DIGITS = "0123456789abcdef"
+
+
+class _Bucket:
+    """The rows whose ``key_hash`` begins with the same three digits: one in 4096."""
+
+    __slots__ = ("refs", "total")
+
+    def __init__(self) -> None:
+        self.refs: dict[RowRef, None] = {}
+        self.total = 0
+
+
+class DigestTree:
+    """Mirrors ``digest_scope``: a tree of 16-way hash prefixes over (table, key).
+
+    A row's share is its :func:`~realtime_toolkit.model.row_hash`. Only sums of buckets are kept: the 4096 of them are
+    quickly added up, and so are the rows of one.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[RowRef, tuple[str, int]] = {}
+        self._buckets: dict[str, _Bucket] = {}
+        self._total = 0
+
+    @property
+    def total(self) -> Digest:
+        return Digest(len(self._rows), self._total % 2**64)
+
+    def put(self, ref: RowRef, share: int) -> None:
+        """Add a row, or give it another share."""
+        known = self._rows.get(ref)
+        place, before = known or (key_hash(ref.table, ref.key), 0)
+        self._rows[ref] = place, share
+        bucket = self._buckets.get(place[:_DEPTH])
+        if bucket is None:
+            bucket = self._buckets[place[:_DEPTH]] = _Bucket()
+        if known is None:
+            bucket.refs[ref] = None
+        bucket.total += share - before
+        self._total += share - before
+
+    def remove(self, ref: RowRef) -> None:
+        """Raises :class:`KeyError` if it is not there."""
+        place, share = self._rows.pop(ref)
+        bucket = self._buckets[place[:_DEPTH]]
+        del bucket.refs[ref]
+        bucket.total -= share
+        self._total -= share
+
+    def under(self, prefix: str) -> Iterator[RowRef]:
+        """Every row whose ``key_hash`` begins with ``prefix``."""
+        if len(prefix) <= _DEPTH:
+            return (ref for bucket in self._below(prefix) for ref in bucket.refs)
+        bucket = self._buckets.get(prefix[:_DEPTH])
+        return (ref for ref in (bucket.refs if bucket else ()) if self._rows[ref][0].startswith(prefix))
+
+    def children(self, prefixes: Sequence[str]) -> dict[str, Digest]:
+        """For each prefix, the digests of its children (one hex digit longer) that have rows."""
+        found: dict[str, Digest] = {}
+        for prefix in prefixes:
+            found |= self._kept(prefix) if len(prefix) < _DEPTH else self._added_up(prefix)
+        return found
+
+    def _below(self, prefix: str) -> Iterator[_Bucket]:
+        names = (prefix + "".join(rest) for rest in product(_DIGITS, repeat=_DEPTH - len(prefix)))
+        return (self._buckets[name] for name in names if name in self._buckets)
+
+    def _kept(self, prefix: str) -> dict[str, Digest]:
+        found = {}
+        for digit in _DIGITS:
+            buckets = list(self._below(prefix + digit))
+            if count := sum(len(bucket.refs) for bucket in buckets):
+                found[prefix + digit] = Digest(count, sum(bucket.total for bucket in buckets) % 2**64)
+        return found
+
+    def _added_up(self, prefix: str) -> dict[str, Digest]:
+        found: dict[str, Digest] = {}
+        for ref in self.under(prefix):
+            place, share = self._rows[ref]
+            child = place[: len(prefix) + 1]
+            found[child] = found.get(child, Digest()).plus(share)
+        return found
+
+
+class Paging:
+    """A sync in progress: the digest the copy would have, had the stream stood still since it began."""
+
+    def __init__(self, digest: Digest) -> None:
+        self.digest = digest
+        self.full = False
+        self.strangers = False
+        """The rows held are of another cluster: equal versions mean nothing."""
+        self.seen: dict[RowRef, int] = {}
+        """The share of each row that a page brought."""
+
+    def restart(self, *, strangers: bool) -> None:
+        self.digest = Digest()
+        self.full, self.strangers = True, strangers
+        self.seen.clear()
+
+    def count(self, ref: RowRef, made: Held, before: Held | None) -> None:
+        if ref in self.seen:
+            self.digest = self.digest.minus(self.seen[ref])
+        elif before is not None and not self.full:
+            self.digest = self.digest.minus(before.share)
+        self.seen[ref] = made.share
+        self.digest = self.digest.plus(made.share)

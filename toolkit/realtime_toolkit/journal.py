@@ -1,0 +1,63 @@
+"""What happened to each key of a replica while somebody was watching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from realtime_toolkit.held import steps
+from realtime_toolkit.model import ChangeType
+
+if TYPE_CHECKING:
+    from realtime_toolkit.held import Held
+    from realtime_toolkit.model import Change, RowRef
+
+
+@dataclass(slots=True)
+class Trace:
+    """What happened to one key while a journal was open."""
+
+    before: Held | None
+    states: set[tuple[int, int]] = field(default_factory=set)
+    deleted: bool = False
+    changes: int = 0
+    """By dense versions: from version 3 to 7 are four; a removal is one more."""
+    heard: set[tuple[int, int]] = field(default_factory=set)
+    """(version, changed_in) of every event of the stream."""
+    deletes_heard: int = 0
+
+    @property
+    def live(self) -> int:
+        """How many of ``changes`` came as events of the stream."""
+        first = self.before.version if self.before else 0
+        anew = self.deleted or self.before is None
+        news = sum(anew or version > first for version, _ in self.heard)
+        return min(news + min(self.deletes_heard, int(self.deleted)), self.changes)
+
+
+class Journal:
+    """Records, per key, what changes in a replica from now on; see :meth:`Replica.journal`."""
+
+    def __init__(self) -> None:
+        self.traces: dict[RowRef, Trace] = {}
+
+    def hear(self, ref: RowRef, change: Change, held: Held | None) -> None:
+        trace = self._trace(ref, held)
+        if change.type is ChangeType.DELETE:
+            trace.deletes_heard += 1
+        elif change.version is not None and change.changed_in is not None and not change.errors:
+            trace.heard.add((change.version, change.changed_in))
+
+    def note(self, ref: RowRef, before: Held | None, after: Held | None) -> None:
+        trace = self._trace(ref, before)
+        if after is None:
+            trace.deleted = True
+            trace.changes += before is not None
+        else:
+            trace.states.add(after.state)
+            trace.changes += steps(before, after)
+
+    def _trace(self, ref: RowRef, before: Held | None) -> Trace:
+        if ref not in self.traces:
+            self.traces[ref] = Trace(before, {before.state} if before else set())
+        return self.traces[ref]

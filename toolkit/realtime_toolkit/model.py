@@ -1,0 +1,231 @@
+"""The words everything else speaks: scopes, changes, statuses, verdicts. No I/O, no clock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from realtime_toolkit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Row = dict[str, Any]
+"""A row as JSON shows it: column → value, numbers with a fraction as ``Decimal``."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a subscriber follows: ``conversation:<uuid>``, ``tenant:42``. Also names its private topic."""
+
+    kind: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value}"
+
+    @classmethod
+    def parse(cls, text: str) -> Scope:
+        """Read ``kind:value``; a bare UUID means ``conversation:<uuid>``. Raises :class:`InputError`."""
+        if _UUID.fullmatch(text):
+            return cls("conversation", text.lower())
+        kind, colon, value = text.partition(":")
+        if not colon or not value or not _KIND.fullmatch(kind):
+            raise InputError(f"not a scope: {text!r} (write kind:value, or a conversation's UUID)")
+        return cls(kind, value.lower() if _UUID.fullmatch(value) else value)
+
+
+class Status(StrEnum):
+    """Life of a task (``pending → running → …``) and of a message (``pending → streaming → …``)."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    STREAMING = "streaming"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in FINAL
+
+
+FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+TASK_TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELLED}),
+    Status.RUNNING: FINAL | {Status.PENDING},  # back to pending: the lease expired and the reaper took it
+}
+MESSAGE_TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.STREAMING}) | FINAL,
+    Status.STREAMING: FINAL | {Status.PENDING},  # back to pending: a new attempt begins
+}
+
+
+class ChangeType(StrEnum):
+    INSERT = "INSERT"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedTable:
+    """A table that ``track_table`` put under a kind, as ``tracked_tables(kind)`` lists it."""
+
+    schema: str
+    table: str
+    scope_column: str
+    key_columns: tuple[str, ...]
+    """In primary-key order."""
+    columns: tuple[str, ...] = ()
+    """The columns this user may select; ``()`` when not known."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.schema}.{self.table}"
+
+    def key_of(self, row: Mapping[str, Any]) -> str:
+        """Canonical key of a row; raises :class:`KeyError` where a key column is missing."""
+        return canonical_key([row[column] for column in self.key_columns])
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row change as a subscriber received it over Realtime.
+
+    ``version`` and ``changed_in`` are ``None`` where the event does not carry them: a DELETE (only the
+    key columns arrive), and an event whose ``errors`` say that values were withheld.
+    ``missing`` names columns the event should have carried and did not (an unchanged TOASTed value).
+    """
+
+    table: str
+    """``schema.table``"""
+    type: ChangeType
+    key: str
+    version: int | None = None
+    changed_in: int | None = None
+    row: Row | None = None
+    committed_at: str | None = None
+    missing: frozenset[str] = field(default_factory=frozenset)
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedRow:
+    """One row as ``sync_scope`` or ``rows_scope`` returned it; ``row`` is ``None`` if keys only."""
+
+    table: str
+    key: str
+    version: int
+    changed_in: int
+    row: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Order-free fingerprint of a set of rows: how many, and the sum of their hashes modulo 2⁶⁴."""
+
+    count: int = 0
+    total: int = 0
+
+    def plus(self, row_hash: int) -> Digest:
+        return Digest(self.count + 1, (self.total + row_hash) % 2**64)
+
+    def minus(self, row_hash: int) -> Digest:
+        return Digest(self.count - 1, (self.total - row_hash) % 2**64)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPage:
+    """What one ``sync_scope`` call saw, in one snapshot.
+
+    ``cursor`` is the transaction horizon to pass as the next ``since``; every transaction older than it
+    had ended when the snapshot was taken. ``more`` says that the page was cut and another call is
+    needed; ``digest`` (of *all* that is visible) is there only when it was not.
+    ``full`` says that ``since`` could not be honoured and the page starts from nothing.
+    """
+
+    epoch: str
+    cursor: int
+    full: bool
+    more: bool
+    digest: Digest | None
+    rows: tuple[SyncedRow, ...]
+    after: str | None = None
+    """Where a cut page ended: to be passed to the next call, with the same ``since`` and ``epoch``."""
+
+
+class VerdictKind(StrEnum):
+    IN_SYNC = "in_sync"
+    LAGGING = "lagging"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, slots=True)
+class RowRef:
+    table: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What reconciliation found for one subscriber of one scope.
+
+    Counts are of row changes between the two watermarks of a watch: ``committed`` by the versions in
+    the database, ``live`` of them delivered as events, ``recovered`` only by a sync, ``lost`` never.
+    """
+
+    kind: VerdictKind
+    scope: Scope
+    rows: int
+    missing: tuple[RowRef, ...] = ()
+    stale: tuple[RowRef, ...] = ()
+    extra: tuple[RowRef, ...] = ()
+    committed: int = 0
+    live: int = 0
+    recovered: int = 0
+    lost: int = 0
+    lag_ms: float | None = None
+    """Commit of the high watermark to its receipt; the age so far if it was not seen."""
+
+    @property
+    def ok(self) -> bool:
+        return self.kind is VerdictKind.IN_SYNC and self.lost == 0
+
+
+def canonical_key(values: Sequence[Any]) -> str:
+    """The text of a primary key, equal on both sides: that of ``jsonb_build_array(…)::text`` in Postgres.
+
+    ``values`` are JSON values in primary-key order, fractions as :class:`~decimal.Decimal`.
+
+    >>> canonical_key([7, "a"])
+    '[7, "a"]'
+    """
+    return "[" + ", ".join(_canonical(value) for value in values) + "]"
+
+
+def _canonical(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return format(value, "f")  # jsonb never writes an exponent
+    return json.dumps(value, ensure_ascii=False)
+
+
+def key_hash(table: str, key: str) -> str:
+    """32 hex digits of MD5 over ``schema.table`` U+001F ``key``: where a row stands in ``digest_scope``'s tree."""
+    return hashlib.md5(f"{table}\x1f{key}".encode(), usedforsecurity=False).hexdigest()
+
+
+def row_hash(table: str, key: str, version: int, changed_in: int) -> int:
+    """The row's 64-bit share of a :class:`Digest`: the first 8 bytes of MD5, big endian, unsigned.
+
+    ``changed_in`` is in it so that a row deleted and made again under the same key and version differs.
+    """
+    text = f"{table}\x1f{key}\x1f{version}\x1f{changed_in}"
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8])

@@ -1,0 +1,437 @@
+"""A subscriber's local copy of one scope: what came over the stream and what syncs brought, merged.
+
+No sockets, no clock, no waiting. Three things come in, events come out:
+
+- :meth:`Replica.apply` takes one change of the stream;
+- :meth:`Replica.merge` takes a page of ``sync_scope``, :meth:`Replica.settle` an answer of ``rows_scope``,
+  both after :meth:`Replica.begin`, called when the question was sent; the stream goes on meanwhile.
+
+What makes this safe:
+
+- The stream has the order of commits, for every key. A snapshot taken after :meth:`Replica.begin` is never
+  behind the stream as it was then. So of a key that the stream has not touched since, the snapshot is
+  the truth; of one that it has, whichever is further.
+- ``(created_at, version)`` orders the states of a key: a row made again under its old key begins at
+  version 1, but later. Without ``created_at``, versions alone decide.
+- An event whose ``changed_in`` lies below the cursor is in the last sync already and is ignored.
+- What none of this decides is *in doubt*: a DELETE (it carries no version) of a row that a sync brought, a
+  record with values withheld. Handlers are not told; the key is asked for (:attr:`Replica.doubts`), and
+  what comes for it meanwhile waits.
+
+Events dropped on the way are not seen here: the digest, kept with every change, shows them at the next sync.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from realtime_toolkit.digests import DigestTree, Paging
+from realtime_toolkit.errors import InputError
+from realtime_toolkit.events import (
+    Event,
+    Lost,
+    Recovered,
+    Resynced,
+    RowChanged,
+    State,
+    StateChanged,
+    TextAppended,
+    TextReset,
+)
+from realtime_toolkit.held import (
+    Held,
+    Origin,
+    Tomb,
+    ahead,
+    another_row,
+    born,
+    filled,
+    follows,
+    hold,
+    newer,
+    revives,
+)
+from realtime_toolkit.journal import Journal, Trace
+from realtime_toolkit.model import Change, ChangeType, RowRef, Scope, TrackedTable, key_hash
+from realtime_toolkit.plain import plain, revive
+from realtime_toolkit.transcript import Transcripts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from realtime_toolkit.events import Via
+    from realtime_toolkit.model import Digest, Row, SyncedRow, SyncPage
+
+__all__ = [
+    "Event",
+    "Journal",
+    "Lost",
+    "Recovered",
+    "Replica",
+    "Resynced",
+    "RowChanged",
+    "State",
+    "StateChanged",
+    "TextAppended",
+    "TextReset",
+    "Trace",
+]
+
+_FORMAT = 1
+_TOMBS = 10_000
+"""How many rows that are gone are remembered, against events that come late."""
+
+
+@dataclass(slots=True)
+class Doubt:
+    """A key whose state must be asked for, and what the stream has said of it since."""
+
+    changes: list[Change]
+    asked: int | None = None
+    """How many of ``changes`` had come when the question was sent; ``None``: the doubt is younger than it."""
+
+
+class Replica:
+    """The local copy. Not thread-safe; every method returns at once.
+
+    ``tables`` are those of :func:`tracked_tables` for the scope's kind; a change of any other table is
+    ignored.
+    """
+
+    def __init__(self, scope: Scope, tables: Iterable[TrackedTable] = ()) -> None:
+        self.scope = scope
+        self.tables = {table.name: table for table in tables}
+        self.cursor: int | None = None
+        """The transaction horizon of the last sync: what to ask for next."""
+        self.epoch: str | None = None
+        self.agrees = False
+        """Whether the last completed sync ended with the digest of the database."""
+        self.doubts: dict[RowRef, Doubt] = {}
+        self._rows: dict[RowRef, Held] = {}
+        self._tree = DigestTree()
+        self._texts = Transcripts()
+        self._tombs: dict[RowRef, Tomb] = {}
+        self._journals: list[Journal] = []
+        self._request = Journal()
+        self._paging: Paging | None = None
+        self._passed: str | None = None
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, ref: RowRef) -> bool:
+        return ref in self._rows
+
+    def __iter__(self) -> Iterator[RowRef]:
+        return iter(self._rows)
+
+    @property
+    def digest(self) -> Digest:
+        return self._tree.total
+
+    def held(self, ref: RowRef) -> Held | None:
+        return self._rows.get(ref)
+
+    def row(self, table: str, key: str) -> Row | None:
+        found = self._rows.get(RowRef(table, key))
+        return found.row if found else None
+
+    def rows(self, table: str) -> dict[str, Row]:
+        """Canonical key → row, of one table (``schema.table``)."""
+        return {
+            ref.key: held.row
+            for ref, held in self._rows.items()
+            if ref.table == table and held.row is not None
+        }
+
+    def text(self, message_id: str) -> str:
+        """What has come of a message's text, without holes; raises :class:`KeyError`."""
+        return self._texts[message_id].text
+
+    def holes(self) -> dict[str, int]:
+        """Message id → position of the first character that is missing though later ones have come."""
+        return self._texts.holes()
+
+    def children(self, prefixes: Sequence[str]) -> dict[str, Digest]:
+        """As ``digest_scope`` answers: the non-empty children of each prefix, one hex digit longer."""
+        return self._tree.children(prefixes)
+
+    def under(self, prefix: str) -> Iterator[RowRef]:
+        """Every key whose ``key_hash`` begins with ``prefix``."""
+        return self._tree.under(prefix)
+
+    # --- journals -----------------------------------------------------------------------------------
+
+    def journal(self) -> Journal:
+        """A record of what changes from here on, until it is given to :meth:`close`."""
+        journal = Journal()
+        self._journals.append(journal)
+        return journal
+
+    def close(self, journal: Journal) -> None:
+        self._journals.remove(journal)
+
+    # --- the stream ---------------------------------------------------------------------------------
+
+    def apply(self, change: Change) -> list[Event]:
+        """Take one change of the stream; returns what handlers are to be told."""
+        if change.table not in self.tables:
+            return []
+        ref = RowRef(change.table, change.key)
+        for journal in (self._request, *self._journals):
+            journal.hear(ref, change, self._rows.get(ref))
+        if doubt := self.doubts.get(ref):
+            doubt.changes.append(change)
+            return []
+        return self._apply(ref, change)
+
+    def _apply(self, ref: RowRef, change: Change) -> list[Event]:
+        if change.type is ChangeType.DELETE:
+            return self._apply_delete(ref, change)
+        if change.version is None or change.changed_in is None:
+            return self._doubt(ref, change)
+        if self.cursor is not None and change.changed_in < self.cursor:
+            return []
+        held = self._rows.get(ref)
+        is_news = newer(change, held) if held else revives(change, self._tombs.get(ref))
+        if is_news is None:
+            return self._doubt(ref, change)
+        if not is_news:
+            return []
+        whole = filled(change, held)
+        if whole is None:
+            return self._doubt(ref, change)
+        self._pass(change, held)
+        made = hold(ref, change.version, change.changed_in, whole.row, Origin.STREAM, change.committed_at)
+        return self._put(ref, made, whole, "live")
+
+    def _apply_delete(self, ref: RowRef, change: Change) -> list[Event]:
+        held = self._rows.get(ref)
+        if held is None:
+            if ref not in self._tombs:
+                self._bury(ref, Tomb(0, None, change.committed_at, deleted=True))
+            self._note(ref, None, None, "live")
+            return []
+        if held.origin is Origin.STREAM:
+            certain = follows(change, held.committed_at)
+        elif held.origin is Origin.SYNC and self._passed is not None:
+            certain = follows(change, self._passed) or None
+        else:
+            certain = None
+        if certain is None:
+            return self._doubt(ref, change)
+        return self._remove(ref, change, "live", deleted=True) if certain else []
+
+    def _pass(self, change: Change, held: Held | None) -> None:
+        """A later version of a row that the last sync has seen: the stream is past that sync's snapshot."""
+        if held is None or held.origin is not Origin.SYNC or not self.agrees or self._paging is not None:
+            return
+        if self._passed is None and held.born is not None and held.born == born(change.row):
+            self._passed = change.committed_at
+
+    def _doubt(self, ref: RowRef, change: Change | None) -> list[Event]:
+        self.doubts[ref] = Doubt([change] if change else [])
+        return []
+
+    # --- answers ------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """A question is being sent. One at a time: a question without an answer is forgotten."""
+        self._request = Journal()
+        for doubt in self.doubts.values():
+            doubt.asked = len(doubt.changes)
+
+    def begin_sync(self) -> None:
+        """The first page of a sync is being asked for; the pages share one beginning."""
+        self.begin()
+        self._paging = Paging(self._tree.total)
+        self.agrees = False
+
+    def merge(self, page: SyncPage) -> list[Event]:
+        """Take a page. After the last one (``more`` is false) :attr:`agrees` says whether the digest fits.
+
+        Raises :class:`RuntimeError` without :meth:`begin_sync`.
+        """
+        paging = self._paging
+        if paging is None:
+            raise RuntimeError("merge() without begin_sync()")
+        if page.full:
+            paging.restart(strangers=self.epoch is not None and page.epoch != self.epoch)
+        self._passed = None
+        events: list[Event] = []
+        for synced in page.rows:
+            events += self._merge_row(paging, synced)
+        if not page.more:
+            events += self._end_sync(paging, page)
+        return events
+
+    def _merge_row(self, paging: Paging, synced: SyncedRow) -> list[Event]:
+        ref, made = _taken(synced, Origin.SYNC)
+        trace = self._request.traces.get(ref)
+        paging.count(ref, made, trace.before if trace else self._rows.get(ref))
+        if ref in self.doubts or synced.table not in self.tables:
+            return []
+        return self._adopt(ref, made, trace, strangers=paging.strangers)
+
+    def _end_sync(self, paging: Paging, page: SyncPage) -> list[Event]:
+        events: list[Event] = []
+        if paging.full:
+            gone = [ref for ref in self._rows if ref not in paging.seen and ref not in self._request.traces]
+            for ref in gone:
+                self.doubts.pop(ref, None)
+                events += self._remove(ref, None, "sync")
+        self.agrees = paging.digest == page.digest
+        # Not before: a series of pages that is cut off has no horizon.
+        self.cursor, self.epoch = page.cursor, page.epoch
+        self._paging = None
+        return events
+
+    def settle(self, prefixes: Sequence[str], rows: Iterable[SyncedRow]) -> list[Event]:
+        """Take the answer to "all rows under these ``key_hash`` prefixes": exactly these are visible."""
+        found = {RowRef(each.table, each.key): each for each in rows if each.table in self.tables}
+        asked = {ref for prefix in prefixes for ref in self._tree.under(prefix)}
+        asked |= _under(self.doubts, prefixes)
+        events: list[Event] = []
+        for ref in [*found, *(asked - found.keys())]:
+            events += self._settle_row(ref, found.get(ref))
+        return events
+
+    def _settle_row(self, ref: RowRef, synced: SyncedRow | None) -> list[Event]:
+        if doubt := self.doubts.get(ref):
+            return [] if doubt.asked is None else self._resolve(ref, synced)
+        trace = self._request.traces.get(ref)
+        if synced is not None:
+            return self._adopt(ref, _taken(synced, Origin.FETCH)[1], trace)
+        return [] if trace is not None else self._remove(ref, None, "sync")
+
+    def _resolve(self, ref: RowRef, synced: SyncedRow | None) -> list[Event]:
+        doubt = self.doubts.pop(ref)
+        if synced is not None:
+            events = self._adopt(ref, _taken(synced, Origin.FETCH)[1], None)
+        else:
+            deletes = [change for change in doubt.changes if change.type is ChangeType.DELETE]
+            last = deletes[-1] if deletes else None
+            events = self._remove(ref, last, "live" if last else "sync")
+        for change in doubt.changes[doubt.asked :]:
+            if ref in self.doubts:
+                self.doubts[ref].changes.append(change)
+            else:
+                events += self._apply(ref, change)
+        return events
+
+    def _adopt(self, ref: RowRef, made: Held, trace: Trace | None, *, strangers: bool = False) -> list[Event]:
+        """Take a row as a snapshot shows it; ``trace`` is what the stream said of it since the question."""
+        held = self._rows.get(ref)
+        if trace is not None:
+            further = ahead(made, held, trace.states, trace.deleted)
+            if further is None:
+                return self._doubt(ref, None)
+            if not further:
+                return []
+        if held is not None and held.state == made.state and not (strangers and held.row != made.row):
+            if held.row is None:
+                self._rows[ref] = replace(made, origin=held.origin)
+            return []
+        kind = ChangeType.UPDATE if held else ChangeType.INSERT
+        change = Change(ref.table, kind, ref.key, made.version, made.changed_in, made.row)
+        return self._put(ref, made, change, "sync")
+
+    # --- every change of the copy goes through here ---------------------------------------------------
+
+    def _put(self, ref: RowRef, made: Held, change: Change, via: Via) -> list[Event]:
+        before = self._rows.get(ref)
+        self._rows[ref] = made
+        self._tree.put(ref, made.share)
+        self._note(ref, before, made, via)
+        events: list[Event] = []
+        if before is not None and another_row(before, made):
+            events += self._texts.drop(ref.table, ref.key)
+        # Text first: who sees a message completed has all of its text.
+        events += self._texts.take(ref.table, made.row)
+        return [*events, RowChanged(change, via)]
+
+    def _remove(self, ref: RowRef, change: Change | None, via: Via, *, deleted: bool = False) -> list[Event]:
+        before = self._rows.pop(ref, None)
+        if before is None:
+            return []
+        self._tree.remove(ref)
+        events = self._texts.drop(ref.table, ref.key)
+        committed_at = change.committed_at if change else None
+        self._bury(ref, Tomb(before.version, before.born, committed_at, deleted))
+        self._note(ref, before, None, via)
+        return [*events, RowChanged(change or Change(ref.table, ChangeType.DELETE, ref.key), via)]
+
+    def _note(self, ref: RowRef, before: Held | None, after: Held | None, via: Via) -> None:
+        if via == "live":  # what answers do is no news to the question
+            self._request.note(ref, before, after)
+        for journal in self._journals:
+            journal.note(ref, before, after)
+
+    def _bury(self, ref: RowRef, tomb: Tomb) -> None:
+        if len(self._tombs) >= _TOMBS:
+            del self._tombs[next(iter(self._tombs))]
+        self._tombs.pop(ref, None)
+        self._tombs[ref] = tomb
+
+    # --- storing ------------------------------------------------------------------------------------
+
+    def dump(self, *, values: bool = True) -> dict[str, Any]:
+        """A JSON-able cursor to come back with (:meth:`load`), with the rows themselves unless told not to."""
+        rows = [
+            [ref.table, ref.key, held.version, held.changed_in, plain(held.row) if values else None]
+            for ref, held in self._rows.items()
+        ]
+        tables = [
+            [table.schema, table.table, table.scope_column, list(table.key_columns), list(table.columns)]
+            for table in self.tables.values()
+        ]
+        return {
+            "format": _FORMAT,
+            "scope": str(self.scope),
+            "epoch": self.epoch,
+            "cursor": None if self.cursor is None else str(self.cursor),
+            "tables": tables,
+            "rows": rows,
+            "texts": self._texts.dump(),
+        }
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> Replica:
+        """The replica that :meth:`dump` stored; raises :class:`InputError` for anything else."""
+        try:
+            return cls._load(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"not a stored cursor: {error!r}") from None
+
+    @classmethod
+    def _load(cls, data: dict[str, Any]) -> Replica:
+        if data["format"] != _FORMAT:
+            raise InputError(f"a stored cursor of format {data['format']!r}; this version reads {_FORMAT}")
+        kind, _, value = data["scope"].partition(":")
+        tables = [
+            TrackedTable(s, t, scope, tuple(key), tuple(columns))
+            for s, t, scope, key, columns in data["tables"]
+        ]
+        made = cls(Scope(kind, value), tables)
+        made.epoch = data["epoch"]
+        made.cursor = None if data["cursor"] is None else int(data["cursor"])
+        for table, key, version, changed_in, row in data["rows"]:
+            ref = RowRef(table, key)
+            made._rows[ref] = held = hold(ref, version, changed_in, revive(row), Origin.SYNC)
+            made._tree.put(ref, held.share)
+        made._texts = Transcripts.load(data["texts"])
+        return made
+
+
+def _taken(synced: SyncedRow, origin: Origin) -> tuple[RowRef, Held]:
+    ref = RowRef(synced.table, synced.key)
+    return ref, hold(ref, synced.version, synced.changed_in, synced.row, origin)
+
+
+def _under(refs: Iterable[RowRef], prefixes: Sequence[str]) -> set[RowRef]:
+    wanted, lengths = set(prefixes), {len(prefix) for prefix in prefixes}
+    places = ((ref, key_hash(ref.table, ref.key)) for ref in refs)
+    return {ref for ref, place in places if any(place[:length] in wanted for length in lengths)}

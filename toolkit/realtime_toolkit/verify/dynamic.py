@@ -1,0 +1,213 @@
+"""Run the matrices in one transaction that is always rolled back, and judge them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from realtime_toolkit.verify.access import Access, Cell, Command, Probe, Whose
+from realtime_toolkit.verify.catalogue import facts
+from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
+from realtime_toolkit.verify.delivery import Deliveries, Delivery
+from realtime_toolkit.verify.ownership import Belonging, find_belonging
+from realtime_toolkit.verify.probing import Answer, attempt
+from realtime_toolkit.verify.seeding import Seeder, relation
+from realtime_toolkit.verify.static import settings, snapshot
+from realtime_toolkit.verify.tables import Model, read_model
+from realtime_toolkit.verify.variation import Change, is_free, single_changes, update
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from realtime_toolkit.verify.config import Config
+    from realtime_toolkit.verify.static import Connection
+    from realtime_toolkit.verify.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Matrices:
+    tables: Mapping[str, Table]
+    """All of the user's own, published or not."""
+    access: tuple[Cell, ...]
+    deliveries: tuple[Delivery, ...]
+    channels: tuple[ChannelCell, ...]
+    unmoved: tuple[tuple[str, str, str], ...]
+    """``(table, updated_at, column)``: a second UPDATE of this column did not move it forward."""
+    governed: frozenset[tuple[str, str, Command]]
+    """``(table, role, command)`` where the state of a stranger's row decides whether it is reached: a flag that
+    shares it, say. Then that is a design and no leak."""
+    failed: Mapping[str, str]
+    """Table → why nothing is proven about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one transaction with seeded rows offers, for the matrices and for the leak hunt."""
+
+    connection: Connection
+    model: Model
+    belonging: Belonging
+    seeder: Seeder
+    access: Access
+
+
+@contextmanager
+def staged(
+    connection: Connection, config: Config, *, schemas: Sequence[str] = (), seed: bool = True
+) -> Iterator[Stage]:
+    """Seeded rows in a transaction that is rolled back whatever happens."""
+    with snapshot(connection):
+        settings(connection, schemas, config.expected)
+        model = read_model(connection, facts())
+    with connection.transaction(force_rollback=True):
+        connection.execute("set local statement_timeout = '15s'")
+        connection.execute("set local lock_timeout = '3s'")
+        belonging = find_belonging(model, config)
+        seeder = Seeder(connection, model, belonging)
+        if seed:
+            seeder.seed()
+        yield Stage(
+            connection, model, belonging, seeder, Access(connection, model, belonging, seeder, config)
+        )
+
+
+def cannot_act(connection: Connection) -> str:
+    """Why the matrices cannot be run over this connection; empty if they can."""
+    for role in ("anon", "authenticated", "service_role"):
+        try:
+            with connection.transaction(force_rollback=True):
+                connection.execute("select pg_catalog.set_config('role', %s, true)", (role,))
+        except psycopg.Error as error:
+            return f"cannot act as {role} ({error.sqlstate})"
+    row = connection.execute("select pg_catalog.pg_is_in_recovery()").fetchone()
+    return "the server is a read-only standby" if row and row[0] else ""
+
+
+def table_names(connection: Connection, schemas: Sequence[str] = ()) -> frozenset[str]:
+    """All tables of the user's own."""
+    with snapshot(connection):
+        settings(connection, schemas)
+        return frozenset(read_model(connection, facts()).tables)
+
+
+def run_matrices(connection: Connection, config: Config, *, schemas: Sequence[str] = ()) -> Matrices:
+    """Access, delivery and private channels of all published tables."""
+    with staged(connection, config, schemas=schemas) as stage:
+        deliveries = Deliveries(connection, stage.model, stage.access)
+        access: list[Cell] = []
+        delivered: list[Delivery] = []
+        for table in stage.model.published:
+            access += stage.access.cells(table)
+            delivered += deliveries.of(table)
+        channels: list[ChannelCell] = []
+        if stage.model.has_messages:
+            topics = find_topics(stage.model, stage.belonging, stage.seeder.world, config)
+            channels += Channels(connection, stage.belonging, stage.seeder.world, config).cells(topics)
+        return Matrices(
+            dict(stage.model.tables),
+            tuple(access),
+            tuple(delivered),
+            tuple(channels),
+            tuple(_unmoved(stage)),
+            frozenset(_governed(stage, access)),
+            _failed(stage, access),
+        )
+
+
+def _failed(stage: Stage, access: Iterable[Cell]) -> dict[str, str]:
+    """What keeps the matrices from proving anything of a table."""
+    world, failed = stage.seeder.world, {}
+    seen = {c.table for c in access if _reads_own(c)}
+    for table in stage.model.published:
+        if table.name in world.failed:
+            failed[table.name] = f"no row could be made: {world.failed[table.name]}"
+        elif table.rls and table.personal_read and table.name not in stage.belonging.owned:
+            failed[table.name] = "how its rows belong to users is not seen: say it in supabase/verify.toml"
+        elif table.rls and table.personal_read and table.name not in seen:
+            failed[table.name] = (
+                "no user was found who can read a row: say in supabase/verify.toml whose rows they are"
+            )
+    return failed
+
+
+def _governed(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[str, str, Command]]:
+    steps = list(single_changes(stage.model, stage.belonging, stage.seeder.world))
+    for cell in access:
+        if not cell.reaches_a_stranger or cell.command is Command.INSERT:
+            continue
+        probe = stage.access.probe(stage.model.tables[cell.table], cell.whose, cell.command, cell.role)
+        if probe is not None and any(_is_denied(stage, cell.role, probe, step) for step in steps):
+            yield cell.table, cell.role, cell.command
+
+
+def _is_denied(stage: Stage, role: str, probe: Probe, step: Change) -> bool:
+    """Whether the row is out of reach once this is changed about it; not where a constraint refuses the change."""
+    change = update(stage.access, stage.model.tables[step.table], step, stage.seeder.world)
+    person = stage.access.actors[role]
+    answer = attempt(stage.connection, person, probe.statement, before=(*probe.before, change)).answer
+    return answer is Answer.DENY
+
+
+def _reads_own(cell: Cell) -> bool:
+    mine = cell.role == "authenticated" and cell.whose in (Whose.OWN, Whose.SAME_TENANT)
+    # What raises is told as a finding.
+    return mine and cell.command is Command.SELECT and cell.result.answer in (Answer.ALLOW, Answer.RAISES)
+
+
+def _unmoved(stage: Stage) -> Iterator[tuple[str, str, str]]:
+    """Changes after which, in one transaction, the second of two updates left updated_at where it was."""
+    for table in stage.model.published:
+        kept = [c.name for c in table.columns if c.name == "updated_at" and c.base.startswith("timestamp")]
+        whose = stage.access.rows_of(table)
+        if kept and whose:
+            column = next(_standing_still(stage, table, whose[0], kept[0]), None)
+            if column is not None:
+                yield table.name, kept[0], column
+
+
+_CHANGES = {
+    "boolean": "not {0}",
+    "text": "{0} || '.'",
+    "character varying": "overlay({0} placing 'y' from 1 for 1)",
+    **dict.fromkeys(("smallint", "integer", "bigint", "numeric", "real", "double precision"), "{0} + 1"),
+}
+"""How to change a value twice, by type; a trigger may fire for real changes only."""
+
+
+def _standing_still(stage: Stage, table: Table, whose: Whose, kept: str) -> Iterator[str]:
+    """Columns that can be changed without updated_at moving; none where no real change can be made."""
+    row = stage.access.row(table, whose)
+    if row is None:
+        return
+    for column in table.columns:
+        if row.get(column.name) is None or column.base not in _CHANGES or column.name == kept:
+            continue
+        if not is_free(table, column, stage.belonging):
+            continue
+        change = sql.SQL(_CHANGES[column.base]).format(sql.Identifier(column.name))
+        query = sql.SQL("update {} set {} = {} where {} returning {}").format(
+            relation(table),
+            sql.Identifier(column.name),
+            change,
+            stage.access.where(table, row),
+            sql.Identifier(kept),
+        )
+        times = _twice(stage.connection, query)
+        if times is not None and times[1] <= times[0]:
+            yield column.name
+
+
+def _twice(connection: Connection, query: sql.Composed) -> tuple[datetime, datetime] | None:
+    try:
+        with connection.transaction(force_rollback=True):
+            first, second = connection.execute(query).fetchone(), connection.execute(query).fetchone()
+    except psycopg.Error:
+        return None
+    if first is None or second is None or first[0] is None or second[0] is None:
+        return None
+    return first[0], second[0]

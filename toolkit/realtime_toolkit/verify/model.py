@@ -1,0 +1,95 @@
+"""What verify finds, as values: findings, verdicts, a report. No I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from realtime_toolkit.verify.dynamic import Matrices
+
+
+class Level(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Outcome(StrEnum):
+    """What a check came to. ``UNDECIDED`` and ``SKIPPED`` are never a pass: they fail under ``--strict``."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    UNDECIDED = "UNDECIDED"
+    """It ran into something that keeps it from telling, an error of the database for example."""
+    SKIPPED = "SKIPPED"
+    """It was not run: not allowed, or a part it needs is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One flaw. Names of the catalog only: never an identity, a key or the content of a row."""
+
+    code: str
+    level: Level
+    object: str
+    """Schema-qualified: ``public.notes``, ``public.notes.owner``, ``policy "read" on public.notes``."""
+    detail: str
+    fix: str
+    """SQL that mends it; ``/* … */`` where only the author can know."""
+    fingerprint: str
+    """The same for the same flaw in every run, for ``--baseline`` and SARIF."""
+    file: str | None = None
+    """Migration that last touched the object."""
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A check: its code, a title, and why it matters."""
+
+    code: str
+    group: str
+    title: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    rule: Rule
+    outcome: Outcome
+    findings: tuple[Finding, ...] = ()
+    """Those that the baseline does not know."""
+    known: tuple[Finding, ...] = ()
+    """Those that it does: reported apart, and no failure."""
+    reason: str = ""
+    """Why undecided or skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    server_version: str
+    checks: tuple[CheckResult, ...]
+    seconds: float
+    matrices: Matrices | None = None
+    """Where the dynamic checks ran."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(finding for check in self.checks for finding in check.findings)
+
+    @property
+    def known(self) -> tuple[Finding, ...]:
+        return tuple(finding for check in self.checks for finding in check.known)
+
+    def of(self, outcome: Outcome) -> tuple[CheckResult, ...]:
+        return tuple(check for check in self.checks if check.outcome is outcome)
+
+    def ok(self, *, strict: bool = False) -> bool:
+        """No finding; with ``strict`` also nothing undecided or skipped."""
+        if self.of(Outcome.FAIL):
+            return False
+        return not (strict and (self.of(Outcome.UNDECIDED) or self.of(Outcome.SKIPPED)))
+
+    def exit_code(self, *, strict: bool = False) -> int:
+        return 0 if self.ok(strict=strict) else 1

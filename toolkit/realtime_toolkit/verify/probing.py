@@ -1,0 +1,142 @@
+"""Do one thing as one person and undo it: what the database answered, classified by SQLSTATE."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import psycopg
+
+from realtime_toolkit.verify.seeding import Who
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from psycopg import sql
+
+    from realtime_toolkit.verify.config import Config
+    from realtime_toolkit.verify.ownership import Belonging
+    from realtime_toolkit.verify.seeding import World
+    from realtime_toolkit.verify.static import Connection
+
+Statement: TypeAlias = "sql.SQL | sql.Composed"
+ROLES = ("anon", "authenticated", "service_role")
+
+
+class Answer(StrEnum):
+    ALLOW = "allow"
+    DENY = "deny"
+    UNDECIDED = "undecided"
+    """The probe itself was at fault (23xxx), or the statement fails for everybody: nothing is proven."""
+    FAULT = "fault"
+    """The publication keeps it from working for everybody (55000, 42P10)."""
+    RAISES = "raises"
+    """A policy or trigger raised something that is no denial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    answer: Answer
+    sqlstate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A role and the claims of its token. A token without ``sub`` is an API key's."""
+
+    role: str
+    claims: Mapping[str, Any]
+
+    @property
+    def text(self) -> str:
+        return json.dumps(self.claims)
+
+
+def actor(role: str, who: Who, world: World, belonging: Belonging, config: Config) -> Actor:
+    """``role`` as that person: only ``authenticated`` has an identity."""
+    if role != "authenticated":
+        return Actor(role, {"role": role, "iss": "supabase"})
+    claims: dict[str, Any] = {
+        "sub": who.user_id,
+        "role": role,
+        "aud": role,
+        "email": f"{who.value}@probe.invalid",
+        "aal": "aal1",
+        "is_anonymous": False,
+        "app_metadata": {"provider": "email"},
+        "user_metadata": {},
+    }
+    for claim in belonging.claims:
+        row = world.rows.get((claim.table, who))
+        if row is not None and row.get(claim.column) is not None:
+            _put(claims, claim.path, [row[claim.column]] if claim.listed else row[claim.column])
+    _merge(claims, _filled(config.claims, who))
+    return Actor(role, claims)
+
+
+def _put(claims: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for step in path[:-1]:
+        claims = claims.setdefault(step, {})
+    claims.setdefault(path[-1], value)
+
+
+def _merge(claims: dict[str, Any], told: Mapping[str, Any]) -> None:
+    for name, value in told.items():
+        if isinstance(value, dict) and isinstance(claims.get(name), dict):
+            _merge(claims[name], value)
+        else:
+            claims[name] = value
+
+
+def _filled(told: Any, who: Who) -> Any:
+    if isinstance(told, dict):
+        return {name: _filled(value, who) for name, value in told.items()}
+    if isinstance(told, list):
+        return [_filled(value, who) for value in told]
+    if isinstance(told, str):
+        return told.replace("{user}", who.user_id).replace("{tenant}", f"tenant-{who.tenant}")
+    return told
+
+
+def attempt(
+    connection: Connection,
+    person: Actor | None,
+    statement: Statement,
+    *,
+    before: Sequence[Statement] = (),
+    topic: str | None = None,
+) -> Result:
+    """Run ``before`` as ourselves, then ``statement`` as that person (``None``: as ourselves); undo it all."""
+    try:
+        with connection.transaction(force_rollback=True):
+            for preparation in before:
+                connection.execute(preparation)
+            if person is not None:
+                become(connection, person, topic=topic)
+            reached = connection.execute(statement).rowcount
+    except psycopg.Error as error:
+        if error.sqlstate is None:
+            raise
+        return Result(classify(error.sqlstate), error.sqlstate)
+    return Result(Answer.ALLOW if reached > 0 else Answer.DENY)
+
+
+def become(connection: Connection, person: Actor, *, topic: str | None = None) -> None:
+    """What PostgREST and Realtime set before they act for a token; Realtime's authorization also the topic."""
+    settings = {"role": person.role, "request.jwt.claims": person.text}
+    if topic is not None:
+        settings |= {"realtime.topic": topic, "request.headers": "{}"}
+    for name, value in settings.items():
+        connection.execute("select pg_catalog.set_config(%s, %s, true)", (name, value))
+
+
+def classify(sqlstate: str) -> Answer:
+    if sqlstate == "42501":
+        return Answer.DENY
+    if sqlstate in ("55000", "42P10"):
+        return Answer.FAULT
+    if sqlstate.startswith("23"):
+        return Answer.UNDECIDED
+    return Answer.RAISES

@@ -1,0 +1,217 @@
+"""The user's tables as the dynamic checks need them: columns, keys, foreign keys, checks, policies."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from realtime_toolkit.verify.static import Connection
+
+_QUERY = Path(__file__).resolve().with_name("tables.sql")
+USERS = "auth.users"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    type: str
+    """As ``format_type`` writes it, to cast literals: ``character varying(40)``, ``public.state``."""
+    base: str
+    """The type under domains, without modifiers: ``text``, ``integer[]``, ``public.state``."""
+    kind: str
+    """``pg_type.typtype`` of it: b base, e enum, c composite, r range, m multirange."""
+    labels: tuple[str, ...]
+    length: int | None
+    """Of ``varchar(n)``, ``char(n)``, ``bit(n)``, ``vector(n)``; of a composite type how many fields it has."""
+    not_null: bool
+    default: str | None
+    generated: bool
+    """By an expression, or ``generated always as identity``: a client cannot write it."""
+    identity: bool
+    """``generated … as identity``."""
+
+    @property
+    def required(self) -> bool:
+        return self.not_null and self.default is None and not self.generated
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    columns: tuple[str, ...]
+    target: str
+    target_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    name: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    columns: tuple[str, ...]
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    parent: str
+    columns: tuple[str, ...]
+    """By which the parent is divided; none where that is an expression."""
+    bound: str
+    """``FOR VALUES …`` or ``DEFAULT``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    name: str
+    command: str
+    """``pg_policy.polcmd``: r, a, w, d or *."""
+    permissive: bool
+    text: str
+    """USING and WITH CHECK, deparsed."""
+    functions: Mapping[str, str]
+    """Functions it calls, ``schema.name`` → body; not those of Postgres."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    name: str
+    """Schema-qualified and quoted where needed, as ``regclass`` writes it."""
+    kind: str
+    published: bool
+    rls: bool
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    identity: tuple[str, ...]
+    identity_kind: str
+    uniques: tuple[Unique, ...]
+    foreign_keys: tuple[ForeignKey, ...]
+    checks: tuple[Check, ...]
+    policies: tuple[Policy, ...]
+    partitions: tuple[Partition, ...]
+    """What it is a partition of, the nearest first."""
+    public_read: frozenset[str]
+    """Roles that see every row whoever asks."""
+    personal_read: bool
+    """Some policy for SELECT asks who is reading."""
+    filter_columns: frozenset[str]
+    """Columns by which reading is restricted."""
+
+    @property
+    def partition_key(self) -> frozenset[str]:
+        """Columns that say into which partition a row falls."""
+        return frozenset(name for partition in self.partitions for name in partition.columns)
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    insert: bool
+    update: bool
+    delete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    tables: Mapping[str, Table]
+    publication: Publication | None
+    has_messages: bool
+    """Whether ``realtime.messages`` is there."""
+    message_policies: tuple[Policy, ...]
+    tracked: tuple[tuple[str, str, str], ...]
+    """``(table, kind, scope column)``."""
+
+    @property
+    def published(self) -> tuple[Table, ...]:
+        return tuple(table for table in self.tables.values() if table.published and table.kind == "r")
+
+
+def read_model(connection: Connection, facts: str) -> Model:
+    """Read everything in one query, which ``facts`` (the relations of ``checks/_facts.sql``) goes before."""
+    row = connection.execute(f"{facts}\n{_QUERY.read_text(encoding='utf-8')}".encode()).fetchone()
+    assert row is not None
+    data = json.loads(row[0])
+    tables = [_table(item) for item in data["tables"] or ()]
+    publication = data["publication"]
+    return Model(
+        {table.name: table for table in tables},
+        Publication(**publication) if publication else None,
+        data["has_messages"],
+        tuple(_policy(item) for item in data["message_policies"] or ()),
+        tuple((item["relation"], item["kind"], item["scope_column"]) for item in data["tracked"] or ()),
+    )
+
+
+def _table(item: dict[str, Any]) -> Table:
+    return Table(
+        name=item["name"],
+        kind=item["kind"],
+        published=item["published"],
+        rls=item["rls"],
+        columns=tuple(Column(**{**c, "labels": tuple(c["labels"] or ())}) for c in item["columns"] or ()),
+        key=tuple(item["key"] or ()),
+        identity=tuple(item["identity"] or ()),
+        identity_kind=item["identity_kind"],
+        uniques=tuple(Unique(u["name"], tuple(u["columns"])) for u in item["uniques"] or ()),
+        foreign_keys=tuple(
+            ForeignKey(tuple(f["columns"]), f["target"], tuple(f["target_columns"]))
+            for f in item["foreign_keys"] or ()
+        ),
+        checks=tuple(
+            Check(c["name"], tuple(c["columns"] or ()), c["definition"]) for c in item["checks"] or ()
+        ),
+        policies=tuple(_policy(p) for p in item["policies"] or ()),
+        partitions=tuple(
+            Partition(p["parent"], tuple(p["columns"] or ()), p["bound"]) for p in item["partitions"] or ()
+        ),
+        public_read=frozenset(item["public_read"] or ()),
+        personal_read=item["personal_read"],
+        filter_columns=frozenset(item["filter_columns"] or ()),
+    )
+
+
+def _policy(item: dict[str, Any]) -> Policy:
+    functions = {f["name"]: f["body"] or "" for f in item["functions"] or ()}
+    return Policy(item["name"], item["command"], item["permissive"], item["text"], functions)
+
+
+def in_dependency_order(tables: Iterable[Table]) -> list[Table]:
+    """Tables after those that their foreign keys point to; circles are cut where they are met."""
+    by_name = {table.name: table for table in tables}
+    done: dict[str, None] = {}
+
+    def visit(name: str, above: frozenset[str]) -> None:
+        if name in done or name in above or name not in by_name:
+            return
+        for key in by_name[name].foreign_keys:
+            visit(key.target, above | {name})
+        done[name] = None
+
+    for name in sorted(by_name):
+        visit(name, frozenset())
+    return [by_name[name] for name in done]
+
+
+def hanging_on(tables: Mapping[str, Table], name: str) -> frozenset[str]:
+    """Tables whose rows refer to those of this one, directly or through others."""
+    found: set[str] = set()
+    grew = True
+    while grew:
+        more = {
+            table.name
+            for table in tables.values()
+            if table.name not in found and any(key.target in found | {name} for key in table.foreign_keys)
+        } - {name}
+        found |= more
+        grew = bool(more)
+    return frozenset(found)
