@@ -190,7 +190,7 @@ def test_the_version_has_its_changelog_entry() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    assert {name: getattr(realtime_toolkit, name).__name__ for name in toolkit.__all__} == {
+    assert {name: getattr(realtime_toolkit, name).__name__ for name in realtime_toolkit.__all__} == {
         n: n for n in realtime_toolkit.__all__
     }
 
