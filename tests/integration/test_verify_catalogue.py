@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from realtime_toolkit.sqlsplit import split
+from realtime_toolkit.migrate.sqlsplit import split
 from realtime_toolkit.verify import Outcome, rules, verify
 from realtime_toolkit.verify.catalogue import static_checks
 

@@ -12,7 +12,7 @@ from realtime_toolkit import migrate
 from realtime_toolkit.errors import InputError, MigrationError
 from realtime_toolkit.migrate import CopyState, Track
 from realtime_toolkit.migrate.files import read_directory
-from realtime_toolkit.sqlsplit import significant
+from realtime_toolkit.migrate.sqlsplit import significant
 
 NOW = datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC)
 

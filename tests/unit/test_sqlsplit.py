@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_toolkit.sqlsplit import same_meaning, significant, split, without_word
+from realtime_toolkit.migrate.sqlsplit import same_meaning, significant, split, without_word
 
 CASES = {
     "dollar quotes": ("do $$ begin; end $$; select 1", ["do $$ begin; end $$", "select 1"]),

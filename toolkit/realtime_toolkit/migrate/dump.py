@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from realtime_toolkit.errors import ConfigError, MigrationError
-from realtime_toolkit.sqlsplit import split
+from realtime_toolkit.migrate.sqlsplit import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

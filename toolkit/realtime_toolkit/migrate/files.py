@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realtime_toolkit.errors import InputError, MigrationError
-from realtime_toolkit.sqlsplit import Statement, split
+from realtime_toolkit.migrate.sqlsplit import Statement, split
 
 if TYPE_CHECKING:
     from collections.abc import Collection

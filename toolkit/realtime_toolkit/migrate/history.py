@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import errors as pg
 
 from realtime_toolkit.migrate.session import scalar
-from realtime_toolkit.sqlsplit import same_meaning
+from realtime_toolkit.migrate.sqlsplit import same_meaning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

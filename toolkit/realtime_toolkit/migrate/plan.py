@@ -12,15 +12,15 @@ from psycopg import errors as pg
 
 from realtime_toolkit.migrate.run import ONLY_OUTSIDE, failure
 from realtime_toolkit.migrate.session import connect, reset, silent, translated
+from realtime_toolkit.migrate.sqlsplit import without_word
 from realtime_toolkit.migrate.units import units
-from realtime_toolkit.sqlsplit import without_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from realtime_toolkit.migrate.files import Migration
     from realtime_toolkit.migrate.session import Connection, Notice
-    from realtime_toolkit.sqlsplit import Statement
+    from realtime_toolkit.migrate.sqlsplit import Statement
 
 _BLOCKS = {
     "AccessShareLock": "",

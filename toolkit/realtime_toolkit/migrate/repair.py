@@ -13,7 +13,7 @@ from realtime_toolkit.migrate import history
 from realtime_toolkit.migrate.dump import schema_sql
 from realtime_toolkit.migrate.files import new, read_directory
 from realtime_toolkit.migrate.session import connect, exclusive, refuse_transaction_pooler, silent, translated
-from realtime_toolkit.sqlsplit import split
+from realtime_toolkit.migrate.sqlsplit import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

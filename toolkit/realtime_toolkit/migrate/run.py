@@ -13,6 +13,7 @@ from psycopg import errors as pg
 from realtime_toolkit.errors import MigrationError, ToolkitError, Unreachable
 from realtime_toolkit.migrate import history
 from realtime_toolkit.migrate.session import require_lock, reset, scalar, silent
+from realtime_toolkit.migrate.sqlsplit import same_meaning
 from realtime_toolkit.migrate.units import (
     DIRECTIVE,
     ConcurrentIndex,
@@ -20,7 +21,6 @@ from realtime_toolkit.migrate.units import (
     session_settings,
     units,
 )
-from realtime_toolkit.sqlsplit import same_meaning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from realtime_toolkit.migrate.files import Migration
     from realtime_toolkit.migrate.history import Progress
     from realtime_toolkit.migrate.session import Connection, Notice
+    from realtime_toolkit.migrate.sqlsplit import Statement
     from realtime_toolkit.migrate.units import Unit
-    from realtime_toolkit.sqlsplit import Statement
 
 WORTH_REPEATING = (pg.LockNotAvailable, pg.DeadlockDetected, pg.SerializationFailure)
 ONLY_OUTSIDE = (pg.ActiveSqlTransaction, pg.InvalidTransactionTermination)

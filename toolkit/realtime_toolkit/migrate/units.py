@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import MigrationError
-from realtime_toolkit.sqlsplit import significant
+from realtime_toolkit.migrate.sqlsplit import significant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from realtime_toolkit.migrate.files import Migration
-    from realtime_toolkit.sqlsplit import Statement
+    from realtime_toolkit.migrate.sqlsplit import Statement
 
 DIRECTIVE = "-- realtime-toolkit: no-transaction"
 _ID = r'(?:"(?:[^"]|"")+"|[^\s"]+)'

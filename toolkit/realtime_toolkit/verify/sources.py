@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from realtime_toolkit.sqlsplit import significant, split
+from realtime_toolkit.migrate.sqlsplit import significant, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from realtime_toolkit.sqlsplit import Statement
+    from realtime_toolkit.migrate.sqlsplit import Statement
     from realtime_toolkit.verify.model import Finding
 
 _NAME = r'(?:"(?:[^"]|"")+"|[a-z_\x80-\U0010ffff][\w$]*)'
