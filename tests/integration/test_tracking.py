@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from realtime_toolkit.stack import wal
+from realtime_toolkit.wal import decoder as wal
 from tests.integration.acting import Connection, acting, call, column, connect, new_id, sqlstate, value
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_toolkit.errors import ProtocolError
-from realtime_toolkit.stack import wal
-from realtime_toolkit.stack.wal import (
+from realtime_toolkit.wal import decoder as wal
+from realtime_toolkit.wal.decoder import (
     UNCHANGED,
     Commit,
     Decoder,

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from realtime_toolkit import phoenix
 from realtime_toolkit.phoenix import Vsn
-from realtime_toolkit.stack import catalog, rows, wal
+from realtime_toolkit.stack import catalog, rows
 from realtime_toolkit.stack.access import ask, ask_settled, visible_sql
 from realtime_toolkit.stack.framing import text_frame
 from realtime_toolkit.stack.generated import Generator
 from realtime_toolkit.stack.rows import Layout, Row, Shape
 from realtime_toolkit.stack.values import text_of
+from realtime_toolkit.wal import decoder as wal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from realtime_toolkit.stack.replication import SESSION
+from realtime_toolkit.wal.reader import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

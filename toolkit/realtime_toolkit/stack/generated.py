@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from realtime_toolkit.stack import wal
 from realtime_toolkit.stack.access import array_literal, identifier, literal
+from realtime_toolkit.wal import decoder as wal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

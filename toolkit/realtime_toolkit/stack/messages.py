@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from realtime_toolkit.phoenix import Message, UserBroadcast
-from realtime_toolkit.stack import wal
+from realtime_toolkit.wal import decoder as wal
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from realtime_toolkit.stack import wal
 from realtime_toolkit.stack.access import array_literal
 from realtime_toolkit.stack.values import NULL, Converter, converter, text_of
+from realtime_toolkit.wal import decoder as wal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from realtime_toolkit.phoenix import Message, UserBroadcast
-from realtime_toolkit.stack import bindings, messages, publication, subscriptions, wal
+from realtime_toolkit.stack import bindings, messages, publication, subscriptions
 from realtime_toolkit.stack.access import ask_settled
 from realtime_toolkit.stack.bindings import BindingError
 from realtime_toolkit.stack.changes import ChangeFeed, GroupKey
@@ -25,8 +25,9 @@ from realtime_toolkit.stack.join import JoinError
 from realtime_toolkit.stack.limits import Limits, RateCounter
 from realtime_toolkit.stack.pace import Pace, draw
 from realtime_toolkit.stack.phash import phash2
-from realtime_toolkit.stack.replication import ReplicationReader
 from realtime_toolkit.stack.rows import truncate
+from realtime_toolkit.wal import decoder as wal
+from realtime_toolkit.wal.reader import ReplicationReader
 
 if TYPE_CHECKING:
     from realtime_toolkit.stack.channels import Channel

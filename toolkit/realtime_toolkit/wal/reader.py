@@ -20,7 +20,7 @@ import psycopg
 from psycopg import pq
 
 from realtime_toolkit.errors import ProtocolError
-from realtime_toolkit.stack import wal
+from realtime_toolkit.wal import decoder as wal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
