@@ -1,4 +1,4 @@
-"""The static checks: one SQL file each in ``toolkit/realtime_toolkit/checks``, read and made runnable. No database here."""
+"""The static checks: one SQL file each in ``verify/checks``, read and made runnable. No database here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from realtime_toolkit.verify.model import Rule
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-DIRECTORY = Path(__file__).resolve().parent.parent / "checks"
+DIRECTORY = Path(__file__).resolve().parent / "checks"
 GROUPS = {
     "PUB": "publication",
     "RLS": "rls",
