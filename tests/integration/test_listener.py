@@ -17,7 +17,7 @@ from realtime_toolkit.agent import stream_text
 from realtime_toolkit.events import Recovered, Resynced, RowChanged, State, TextAppended
 from realtime_toolkit.listener import Listener
 from realtime_toolkit.model import RowRef, Scope, canonical_key
-from realtime_toolkit.replica import Replica
+from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.store import PostgresStore, RestStore
 from tests.integration.acting import Connection, connect
 from tests.integration.following import LIMIT, PATIENT, QUICK, SHOP, Heard, following, whole

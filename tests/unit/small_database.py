@@ -20,7 +20,7 @@ from realtime_toolkit.model import (
     key_hash,
     row_hash,
 )
-from realtime_toolkit.recovery import AskDigest, AskRows, AskSync
+from realtime_toolkit.replica.recovery import AskDigest, AskRows, AskSync
 
 ITEMS = TrackedTable(
     "public", "items", "scope", ("id",), ("id", "scope", "created_at", "version", "changed_in")

@@ -24,7 +24,7 @@ from realtime_toolkit.errors import (
 from realtime_toolkit.events import Lost, Recovered, Resynced, RowChanged, State, StateChanged, TextAppended
 from realtime_toolkit.listener import Listener
 from realtime_toolkit.model import RowRef, Scope
-from realtime_toolkit.replica import Replica
+from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.settings import mint_token
 from realtime_toolkit.stack.proxy import TcpProxy
 from tests.unit.wire import (

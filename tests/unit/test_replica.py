@@ -24,8 +24,8 @@ from realtime_toolkit.model import (
     key_hash,
     row_hash,
 )
-from realtime_toolkit.recovery import AskRows, resolve_doubts
-from realtime_toolkit.replica import Replica, RowChanged
+from realtime_toolkit.replica.recovery import AskRows, resolve_doubts
+from realtime_toolkit.replica.replica import Replica, RowChanged
 
 COLUMNS = ("id", "body", "created_at", "version", "changed_in")
 ITEMS = TrackedTable("public", "items", "scope", ("id",), COLUMNS)

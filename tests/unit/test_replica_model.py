@@ -22,8 +22,8 @@ from realtime_toolkit.model import (
     RowRef,
     SyncedRow,
 )
-from realtime_toolkit.recovery import recover, resolve_doubts
-from realtime_toolkit.replica import Replica
+from realtime_toolkit.replica.recovery import recover, resolve_doubts
+from realtime_toolkit.replica.replica import Replica
 from tests.unit.small_database import ITEMS, SCOPE, Database, digest_of
 
 if TYPE_CHECKING:

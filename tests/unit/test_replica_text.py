@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from realtime_toolkit.events import TextAppended, TextReset
 from realtime_toolkit.model import Change, ChangeType, Scope, TrackedTable
-from realtime_toolkit.replica import Replica
-from realtime_toolkit.transcript import CHUNKS, MESSAGES, Transcripts
+from realtime_toolkit.replica.replica import Replica
+from realtime_toolkit.replica.transcript import CHUNKS, MESSAGES, Transcripts
 
 if TYPE_CHECKING:
     from realtime_toolkit.events import Event

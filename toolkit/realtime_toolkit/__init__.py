@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.errors import ToolkitError
     from realtime_toolkit.listener import Listener
     from realtime_toolkit.model import Scope, Status, Verdict
-    from realtime_toolkit.replica import Replica
+    from realtime_toolkit.replica.replica import Replica
     from realtime_toolkit.settings import Settings
     from realtime_toolkit.stack import LocalStack
     from realtime_toolkit.store import PostgresStore, RestStore

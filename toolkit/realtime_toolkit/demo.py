@@ -24,7 +24,7 @@ from realtime_toolkit.events import RowChanged, TextAppended, TextReset
 from realtime_toolkit.listener import Listener
 from realtime_toolkit.model import Scope, VerdictKind
 from realtime_toolkit.reconcile import reconcile
-from realtime_toolkit.replica import Replica
+from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.stack.proxy import TcpProxy
 from realtime_toolkit.store import RestStore
 

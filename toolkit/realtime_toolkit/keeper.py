@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from realtime_toolkit.errors import InputError, ToolkitError
 from realtime_toolkit.events import Lost, Recovered, Resynced, RowChanged
 from realtime_toolkit.model import RowRef, canonical_key
-from realtime_toolkit.recovery import AskDigest, AskRows, AskSync, recover, resolve_doubts
+from realtime_toolkit.replica.recovery import AskDigest, AskRows, AskSync, recover, resolve_doubts
+from realtime_toolkit.replica.transcript import MESSAGES
 from realtime_toolkit.retry import backoff
-from realtime_toolkit.transcript import MESSAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from realtime_toolkit.inbox import Inbox
-    from realtime_toolkit.recovery import Ask, Recovery
-    from realtime_toolkit.replica import Replica
+    from realtime_toolkit.replica.recovery import Ask, Recovery
+    from realtime_toolkit.replica.replica import Replica
     from realtime_toolkit.session import Timing
     from realtime_toolkit.source import Source
 

@@ -1,4 +1,4 @@
-"""A scope, followed without silent gaps: the socket around a :class:`~realtime_toolkit.replica.Replica`.
+"""A scope, followed without silent gaps: the socket around a :class:`~realtime_toolkit.replica.replica.Replica`.
 
 The order of joining is connect → join → ``Subscribed to PostgreSQL`` → sync from the cursor, while the
 stream is applied already → compare digests → live. Only then the state is ``synced``; whatever throws doubt
@@ -25,7 +25,7 @@ from realtime_toolkit.inbox import Inbox
 from realtime_toolkit.keeper import Keeper
 from realtime_toolkit.model import Change, Scope
 from realtime_toolkit.phoenix import Vsn
-from realtime_toolkit.replica import Replica
+from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.retry import backoff
 from realtime_toolkit.session import Session, Timing, claims, current, socket_address
 from realtime_toolkit.source import Source
@@ -99,7 +99,7 @@ class Listener:
     ``url`` is the project's address (``https://…``), or a Realtime server's own (``wss://…``). ``token`` is
     a JWT or a callable that gives one (sync or async); it is asked again before one expires and for
     every session. ``source`` reads the same scope as the same user. ``replica`` is a stored one to come
-    back with (:meth:`Replica.load <realtime_toolkit.replica.Replica.load>`).
+    back with (:meth:`Replica.load <realtime_toolkit.replica.replica.Replica.load>`).
 
     ``synced`` is a claim that something stands behind: a socket that is dead without a word is noticed by the
     next heartbeat (``timing.heartbeat`` + ``timing.reply``), a change that the server dropped without a word by

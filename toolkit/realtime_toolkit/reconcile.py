@@ -26,14 +26,14 @@ from uuid import uuid4
 
 from realtime_toolkit.errors import InputError, StoreUnavailable, ToolkitError, Unreachable
 from realtime_toolkit.model import RowRef, Verdict, VerdictKind
-from realtime_toolkit.recovery import AskDigest, differing
+from realtime_toolkit.replica.recovery import AskDigest, differing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from realtime_toolkit.journal import Journal, Trace
     from realtime_toolkit.listener import Listener
     from realtime_toolkit.model import SyncedRow
+    from realtime_toolkit.replica.journal import Journal, Trace
     from realtime_toolkit.source import Watermarks
 
 _AGAIN = 2.0

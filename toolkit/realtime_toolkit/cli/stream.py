@@ -285,7 +285,7 @@ class Printer:
 
 
 def load_cursor(path: Path | None) -> Any:
-    from realtime_toolkit.replica import Replica
+    from realtime_toolkit.replica.replica import Replica
 
     if path is None or not path.exists():
         return None

@@ -26,7 +26,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from realtime_toolkit.digests import DigestTree, Paging
 from realtime_toolkit.errors import InputError
 from realtime_toolkit.events import (
     Event,
@@ -39,7 +38,9 @@ from realtime_toolkit.events import (
     TextAppended,
     TextReset,
 )
-from realtime_toolkit.held import (
+from realtime_toolkit.model import Change, ChangeType, RowRef, Scope, TrackedTable, key_hash
+from realtime_toolkit.replica.digests import DigestTree, Paging
+from realtime_toolkit.replica.held import (
     Held,
     Origin,
     Tomb,
@@ -52,10 +53,9 @@ from realtime_toolkit.held import (
     newer,
     revives,
 )
-from realtime_toolkit.journal import Journal, Trace
-from realtime_toolkit.model import Change, ChangeType, RowRef, Scope, TrackedTable, key_hash
-from realtime_toolkit.plain import plain, revive
-from realtime_toolkit.transcript import Transcripts
+from realtime_toolkit.replica.journal import Journal, Trace
+from realtime_toolkit.replica.plain import plain, revive
+from realtime_toolkit.replica.transcript import Transcripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

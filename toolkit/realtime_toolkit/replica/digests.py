@@ -10,8 +10,8 @@ from realtime_toolkit.model import Digest, key_hash
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from realtime_toolkit.held import Held
     from realtime_toolkit.model import RowRef
+    from realtime_toolkit.replica.held import Held
 
 _DEPTH = 3
 _DIGITS = "0123456789abcdef"

@@ -18,7 +18,7 @@ from realtime_toolkit.model import Digest, key_hash
 if TYPE_CHECKING:
     from realtime_toolkit.events import Event
     from realtime_toolkit.model import SyncPage
-    from realtime_toolkit.replica import Replica
+    from realtime_toolkit.replica.replica import Replica
 
 
 @dataclass(frozen=True, slots=True)

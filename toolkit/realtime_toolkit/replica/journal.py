@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from realtime_toolkit.held import steps
 from realtime_toolkit.model import ChangeType
+from realtime_toolkit.replica.held import steps
 
 if TYPE_CHECKING:
-    from realtime_toolkit.held import Held
     from realtime_toolkit.model import Change, RowRef
+    from realtime_toolkit.replica.held import Held
 
 
 @dataclass(slots=True)

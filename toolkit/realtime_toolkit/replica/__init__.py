@@ -1,0 +1,1 @@
+"""A subscriber's local copy of one scope, without I/O: what came over the stream and what syncs brought, merged."""
