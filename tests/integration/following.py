@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from realtime_toolkit.events import Event, RowChanged, State, StateChanged, TextAppended, TextReset
-from realtime_toolkit.listener import Listener, Timing
+from realtime_toolkit.follow.listener import Listener, Timing
 from realtime_toolkit.model import ChangeType, RowRef
 from realtime_toolkit.store import RestStore
 from tests.integration.acting import acting, column

@@ -15,7 +15,7 @@ from supabase.lib.client_options import SyncClientOptions
 
 from realtime_toolkit.agent import stream_text
 from realtime_toolkit.events import Recovered, Resynced, RowChanged, State, TextAppended
-from realtime_toolkit.listener import Listener
+from realtime_toolkit.follow.listener import Listener
 from realtime_toolkit.model import RowRef, Scope, canonical_key
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.store import PostgresStore, RestStore

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from realtime_toolkit.errors import InputError, StoreUnavailable
-from realtime_toolkit.listener import Listener
+from realtime_toolkit.follow.listener import Listener
 from realtime_toolkit.model import Change, ChangeType, RowRef, Scope, VerdictKind, canonical_key
 from realtime_toolkit.reconcile import Lags, reconcile, watch
 from realtime_toolkit.store import RestStore

@@ -22,14 +22,14 @@ from realtime_toolkit.errors import (
     Unreachable,
 )
 from realtime_toolkit.events import Recovered, State
-from realtime_toolkit.inbox import Inbox
-from realtime_toolkit.keeper import next_interval
-from realtime_toolkit.listener import Facts, may_get_better, state_of
+from realtime_toolkit.follow.inbox import Inbox
+from realtime_toolkit.follow.keeper import next_interval
+from realtime_toolkit.follow.listener import Facts, may_get_better, state_of
+from realtime_toolkit.follow.session import claims, current, socket_address
+from realtime_toolkit.follow.subscription import Mark, Withheld, quoted, read_change, read_system
 from realtime_toolkit.model import Change, ChangeType, TrackedTable
 from realtime_toolkit.phoenix import Vsn
-from realtime_toolkit.session import claims, current, socket_address
 from realtime_toolkit.settings import mint_token
-from realtime_toolkit.subscription import Mark, Withheld, quoted, read_change, read_system
 
 # --- state ---
 

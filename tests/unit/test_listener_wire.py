@@ -22,7 +22,7 @@ from realtime_toolkit.errors import (
     Unreachable,
 )
 from realtime_toolkit.events import Lost, Recovered, Resynced, RowChanged, State, StateChanged, TextAppended
-from realtime_toolkit.listener import Listener
+from realtime_toolkit.follow.listener import Listener
 from realtime_toolkit.model import RowRef, Scope
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.settings import mint_token

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from realtime_toolkit.errors import StoreUnavailable
 from realtime_toolkit.events import Event, RowChanged, State
-from realtime_toolkit.listener import Listener, Timing
+from realtime_toolkit.follow.listener import Listener, Timing
 from realtime_toolkit.model import (
     Digest,
     Row,

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from realtime_toolkit.agent import Worker, run_task, stream_text
     from realtime_toolkit.errors import ToolkitError
-    from realtime_toolkit.listener import Listener
+    from realtime_toolkit.follow.listener import Listener
     from realtime_toolkit.model import Scope, Status, Verdict
     from realtime_toolkit.replica.replica import Replica
     from realtime_toolkit.settings import Settings

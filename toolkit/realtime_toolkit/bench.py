@@ -30,7 +30,7 @@ from websockets.asyncio.server import broadcast, serve
 
 from realtime_toolkit import verify
 from realtime_toolkit.events import RowChanged
-from realtime_toolkit.listener import Listener
+from realtime_toolkit.follow.listener import Listener
 from realtime_toolkit.migrate import packaged_migrations
 from realtime_toolkit.model import Scope
 from realtime_toolkit.settings import mint_token

@@ -21,7 +21,7 @@ import psycopg
 
 from realtime_toolkit.agent import paced, stream_text
 from realtime_toolkit.events import RowChanged, TextAppended, TextReset
-from realtime_toolkit.listener import Listener
+from realtime_toolkit.follow.listener import Listener
 from realtime_toolkit.model import Scope, VerdictKind
 from realtime_toolkit.reconcile import reconcile
 from realtime_toolkit.replica.replica import Replica

@@ -31,10 +31,10 @@ from realtime_toolkit.replica.recovery import AskDigest, differing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from realtime_toolkit.listener import Listener
+    from realtime_toolkit.follow.listener import Listener
+    from realtime_toolkit.follow.source import Watermarks
     from realtime_toolkit.model import SyncedRow
     from realtime_toolkit.replica.journal import Journal, Trace
-    from realtime_toolkit.source import Watermarks
 
 _AGAIN = 2.0
 """Seconds after which another mark is sent: the first may have been lost like any change."""

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from supabase import AsyncClient
 
-    from realtime_toolkit.listener import Listener
+    from realtime_toolkit.follow.listener import Listener
     from realtime_toolkit.model import Scope, Verdict
     from realtime_toolkit.settings import Settings
     from realtime_toolkit.stack import LocalStack
@@ -332,12 +332,12 @@ def listener_for() -> Callable[..., AbstractAsyncContextManager[Listener]]:
     """``async with listener_for(user, scope) as listener``: a listener that has caught up when it begins.
 
     ``scope`` is text (``tenant:42``) or a :class:`~realtime_toolkit.model.Scope`; further arguments are those of
-    :class:`~realtime_toolkit.listener.Listener`, which here reconnects within a tenth of a second.
+    :class:`~realtime_toolkit.follow.listener.Listener`, which here reconnects within a tenth of a second.
     """
 
     @asynccontextmanager
     async def follow(user: TestUser, scope: Scope | str, **options: Any) -> AsyncIterator[Listener]:
-        from realtime_toolkit.listener import Listener
+        from realtime_toolkit.follow.listener import Listener
         from realtime_toolkit.model import Scope
 
         parsed = Scope.parse(scope) if isinstance(scope, str) else scope

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from realtime_toolkit.events import Event
-    from realtime_toolkit.listener import Listener
+    from realtime_toolkit.follow.listener import Listener
     from realtime_toolkit.model import Verdict
     from realtime_toolkit.settings import Settings
     from realtime_toolkit.store import RestStore
@@ -209,7 +209,7 @@ class Follower:
         self.listener: Listener
 
     async def __aenter__(self) -> Follower:
-        from realtime_toolkit.listener import Listener
+        from realtime_toolkit.follow.listener import Listener
 
         config, user = self._config, self._user
         user_token(config, user)

@@ -208,12 +208,12 @@ def refuse_transaction_pooler(dsn: str, connection: Connection) -> None:
     if connection.info.port == 6543:
         raise ConfigError(_POOLED.format("port 6543"))
     mark = secrets.token_hex(8)
-    connection.execute("select set_config('realtime_toolkit.session', %s, false)", (mark,))
+    connection.execute("select set_config('realtime_toolkit.follow.session', %s, false)", (mark,))
     for _ in range(3):
         with closing(connect(dsn)) as other, other.transaction():
             taken = scalar(other, "select pg_backend_pid()") == backend
             now = connection.execute(
-                "select pg_backend_pid(), current_setting('realtime_toolkit.session', true)"
+                "select pg_backend_pid(), current_setting('realtime_toolkit.follow.session', true)"
             ).fetchone()
         if taken or now != (backend, mark):
             raise ConfigError(_POOLED.format("its server process changes between transactions"))

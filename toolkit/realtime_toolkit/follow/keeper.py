@@ -18,11 +18,11 @@ from realtime_toolkit.retry import backoff
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from realtime_toolkit.inbox import Inbox
+    from realtime_toolkit.follow.inbox import Inbox
+    from realtime_toolkit.follow.session import Timing
+    from realtime_toolkit.follow.source import Source
     from realtime_toolkit.replica.recovery import Ask, Recovery
     from realtime_toolkit.replica.replica import Replica
-    from realtime_toolkit.session import Timing
-    from realtime_toolkit.source import Source
 
 log = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from websockets.exceptions import (
 
 from realtime_toolkit import phoenix
 from realtime_toolkit.errors import ConfigError, ProtocolError, ToolkitError, Unauthorized, Unreachable
+from realtime_toolkit.follow.subscription import read_system, refusal
 from realtime_toolkit.phoenix import Message, Vsn
-from realtime_toolkit.subscription import read_system, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

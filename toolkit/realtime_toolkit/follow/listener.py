@@ -21,20 +21,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 from realtime_toolkit.errors import ConfigError, GaveUp, InputError, NotFound, ToolkitError, Unreachable
 from realtime_toolkit.events import Event, State, StateChanged
-from realtime_toolkit.inbox import Inbox
-from realtime_toolkit.keeper import Keeper
+from realtime_toolkit.follow.inbox import Inbox
+from realtime_toolkit.follow.keeper import Keeper
+from realtime_toolkit.follow.session import Session, Timing, claims, current, socket_address
+from realtime_toolkit.follow.source import Source
+from realtime_toolkit.follow.subscription import Mark, Withheld, join_config, read_change
 from realtime_toolkit.model import Change, Scope
 from realtime_toolkit.phoenix import Vsn
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.retry import backoff
-from realtime_toolkit.session import Session, Timing, claims, current, socket_address
-from realtime_toolkit.source import Source
-from realtime_toolkit.subscription import Mark, Withheld, join_config, read_change
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from realtime_toolkit.session import Token
+    from realtime_toolkit.follow.session import Token
 
 __all__ = ["Handler", "Listener", "Source", "State", "Stats", "Timing"]
 

@@ -1,0 +1,1 @@
+"""A scope, followed without silent gaps: the socket around a replica."""
