@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import pytest
 
-from realtime_toolkit.agent import Outcome, Worker, paced, run_task, stream_text
 from realtime_toolkit.errors import IllegalTransition, NotFound, StaleAttempt, Unauthorized
 from realtime_toolkit.model import Row, Status
 from realtime_toolkit.stack.proxy import TcpProxy
 from realtime_toolkit.store import PostgresStore, RestStore, Store
+from realtime_toolkit.write.agent import Outcome, Worker, paced, run_task, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -329,7 +329,7 @@ async def test_a_store_that_is_away_for_a_while_does_not_end_the_run(
 
 STREAM = """
 import asyncio, sys
-from realtime_toolkit.agent import paced, stream_text
+from realtime_toolkit.write.agent import paced, stream_text
 from realtime_toolkit.store import PostgresStore
 
 async def main(address, conversation):

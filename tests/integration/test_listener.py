@@ -13,12 +13,12 @@ import httpx
 from supabase import create_client
 from supabase.lib.client_options import SyncClientOptions
 
-from realtime_toolkit.agent import stream_text
 from realtime_toolkit.events import Recovered, Resynced, RowChanged, State, TextAppended
 from realtime_toolkit.follow.listener import Listener
 from realtime_toolkit.model import RowRef, Scope, canonical_key
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.store import PostgresStore, RestStore
+from realtime_toolkit.write.agent import stream_text
 from tests.integration.acting import Connection, connect
 from tests.integration.following import LIMIT, PATIENT, QUICK, SHOP, Heard, following, whole
 

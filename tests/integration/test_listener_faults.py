@@ -16,7 +16,7 @@ from realtime_toolkit.events import State
 from realtime_toolkit.model import Scope
 from realtime_toolkit.stack.proxy import TcpProxy
 from realtime_toolkit.store import RestStore
-from realtime_toolkit.updater import ThrottledMessageUpdater
+from realtime_toolkit.write.updater import ThrottledMessageUpdater
 from tests.integration.acting import Connection, connect
 from tests.integration.following import LIMIT, following, whole
 

@@ -15,7 +15,7 @@ import pytest
 from realtime_toolkit.errors import IllegalTransition, NotFound, StaleAttempt, ToolkitError
 from realtime_toolkit.stack.proxy import TcpProxy
 from realtime_toolkit.store import PostgresStore, RestStore, Store
-from realtime_toolkit.updater import CHUNK_BYTES, ThrottledMessageUpdater
+from realtime_toolkit.write.updater import CHUNK_BYTES, ThrottledMessageUpdater
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -207,7 +207,7 @@ async def test_a_crash_at_any_call_leaves_a_message_that_can_be_completed(
 STREAM_FOREVER = """
 import asyncio, sys
 from realtime_toolkit.store import PostgresStore
-from realtime_toolkit.updater import ThrottledMessageUpdater
+from realtime_toolkit.write.updater import ThrottledMessageUpdater
 
 async def main(address, message):
     async with PostgresStore(address) as store:

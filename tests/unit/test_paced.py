@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_toolkit.agent import paced
+from realtime_toolkit.write.agent import paced
 from tests.unit.virtual_time import now, run
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from realtime_toolkit.agent import Worker, run_task, stream_text
     from realtime_toolkit.errors import ToolkitError
     from realtime_toolkit.follow.listener import Listener
     from realtime_toolkit.model import Scope, Status, Verdict
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
     from realtime_toolkit.settings import Settings
     from realtime_toolkit.stack import LocalStack
     from realtime_toolkit.store import PostgresStore, RestStore
-    from realtime_toolkit.updater import ThrottledMessageUpdater
+    from realtime_toolkit.write.agent import Worker, run_task, stream_text
+    from realtime_toolkit.write.updater import ThrottledMessageUpdater
 
 __all__ = [
     "Listener",

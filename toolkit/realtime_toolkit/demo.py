@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from realtime_toolkit.agent import paced, stream_text
 from realtime_toolkit.events import RowChanged, TextAppended, TextReset
 from realtime_toolkit.follow.listener import Listener
 from realtime_toolkit.model import Scope, VerdictKind
@@ -27,6 +26,7 @@ from realtime_toolkit.reconcile import reconcile
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.stack.proxy import TcpProxy
 from realtime_toolkit.store import RestStore
+from realtime_toolkit.write.agent import paced, stream_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -117,7 +117,7 @@ def agent_run(
 
     Ctrl-C stores what was streamed so far and marks task and message cancelled.
     """
-    from realtime_toolkit.agent import paced, stream_text
+    from realtime_toolkit.write.agent import paced, stream_text
 
     if conversation.kind != "conversation":
         raise click.BadParameter(f"{conversation} is not a conversation", param_hint="--conversation")

@@ -21,14 +21,14 @@ from uuid import UUID, uuid4, uuid5
 from realtime_toolkit.errors import IllegalTransition, StaleAttempt, ToolkitError
 from realtime_toolkit.model import Status
 from realtime_toolkit.retry import persist, see_through, to_its_end
-from realtime_toolkit.updater import Outbox, ThrottledMessageUpdater
+from realtime_toolkit.write.updater import Outbox, ThrottledMessageUpdater
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Sequence
 
     from realtime_toolkit.model import Row
     from realtime_toolkit.store import Store
-    from realtime_toolkit.updater import Mode
+    from realtime_toolkit.write.updater import Mode
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class RunOptions(TypedDict, total=False):
 
     mode: Mode
     interval: float | None
-    """Seconds between two writes; see :class:`~realtime_toolkit.updater.ThrottledMessageUpdater`."""
+    """Seconds between two writes; see :class:`~realtime_toolkit.write.updater.ThrottledMessageUpdater`."""
     lease_seconds: int
     """How long the task stays with a worker that died. 30 by default."""
     grace: float
