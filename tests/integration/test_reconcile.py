@@ -12,7 +12,7 @@ import pytest
 from realtime_toolkit.errors import InputError, StoreUnavailable
 from realtime_toolkit.follow.listener import Listener
 from realtime_toolkit.model import Change, ChangeType, RowRef, Scope, VerdictKind, canonical_key
-from realtime_toolkit.reconcile import Lags, reconcile, watch
+from realtime_toolkit.prove.reconcile import Lags, reconcile, watch
 from realtime_toolkit.store import RestStore
 from tests.integration.acting import Connection, column, connect
 from tests.integration.following import LIMIT, PATIENT, QUICK, Heard, following, whole

@@ -11,7 +11,7 @@
                                                                        sync (recovery)        digest (truth)
 
 Write with :class:`ThrottledMessageUpdater`, :func:`run_task` or :func:`stream_text`, read with
-:class:`Listener`, prove with :func:`realtime_toolkit.reconcile.reconcile`. :class:`LocalStack` is a local Supabase for
+:class:`Listener`, prove with :func:`realtime_toolkit.prove.reconcile.reconcile`. :class:`LocalStack` is a local Supabase for
 development and tests. Names are imported when they are first used.
 """
 

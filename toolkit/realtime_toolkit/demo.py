@@ -22,7 +22,7 @@ import psycopg
 from realtime_toolkit.events import RowChanged, TextAppended, TextReset
 from realtime_toolkit.follow.listener import Listener
 from realtime_toolkit.model import Scope, VerdictKind
-from realtime_toolkit.reconcile import reconcile
+from realtime_toolkit.prove.reconcile import reconcile
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.stack.proxy import TcpProxy
 from realtime_toolkit.store import RestStore

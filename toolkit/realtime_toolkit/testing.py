@@ -361,7 +361,7 @@ def assert_delivered() -> Callable[..., Coroutine[Any, Any, Verdict]]:
     """
 
     async def check(listener: Listener, *, timeout: float = 10.0) -> Verdict:
-        from realtime_toolkit.reconcile import reconcile
+        from realtime_toolkit.prove.reconcile import reconcile
 
         verdict = await reconcile(listener, _SOURCES[listener], timeout=timeout)
         assert verdict.ok, _finding(verdict, timeout)

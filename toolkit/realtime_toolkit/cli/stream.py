@@ -385,7 +385,7 @@ def reconcile(
             say(f"note: {scope} at {config.url} has no rows that are visible to this user")
 
     async def job() -> None:
-        from realtime_toolkit import reconcile
+        from realtime_toolkit.prove import reconcile
 
         async with Follower(config, scope, user) as follower:
             if seconds is not None:
