@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from realtime_toolkit.stack.places import cache_dir
-from realtime_toolkit.stack.postgres import EmbeddedPostgres, find_install, init_data
+from realtime_toolkit.stack.postgres.places import cache_dir
+from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, find_install, init_data
 from tests.conformance.harness import TEMPLATE, Harness
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from realtime_toolkit.stack.places import cache_dir
+from realtime_toolkit.stack.postgres.places import cache_dir
 
 if TYPE_CHECKING:
     import psycopg

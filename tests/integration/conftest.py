@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from realtime_toolkit import migrate
-from realtime_toolkit.stack.template import BASELINE
+from realtime_toolkit.stack.postgres.template import BASELINE
 from realtime_toolkit.store import PostgresStore, RestStore, Store
 from tests.integration.acting import Connection, connect
 

@@ -21,8 +21,8 @@ import pytest
 from realtime_toolkit import migrate
 from realtime_toolkit.migrate.files import read_directory
 from realtime_toolkit.migrate.sqlsplit import split
-from realtime_toolkit.stack.places import cache_dir
-from realtime_toolkit.stack.template import BASELINE
+from realtime_toolkit.stack.postgres.places import cache_dir
+from realtime_toolkit.stack.postgres.template import BASELINE
 from tests.integration.migrating import recorded, rows, run, tables, write
 
 PACKAGE = "supabase@3.1.0"

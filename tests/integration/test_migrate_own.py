@@ -11,7 +11,7 @@ import pytest
 
 from realtime_toolkit import migrate
 from realtime_toolkit.migrate.files import read_directory
-from realtime_toolkit.stack.template import BASELINE
+from realtime_toolkit.stack.postgres.template import BASELINE
 from tests.integration.migrating import rows, run
 
 if TYPE_CHECKING:

@@ -22,8 +22,10 @@ import pytest
 import uvloop
 
 from realtime_toolkit.errors import ConfigError, MigrationError, PortInUse, StackError
-from realtime_toolkit.stack import LocalStack, postgres, process, residue, rest, running_stack
-from realtime_toolkit.stack.places import cache_dir
+from realtime_toolkit.stack import LocalStack, rest, running_stack
+from realtime_toolkit.stack.postgres.places import cache_dir
+from realtime_toolkit.stack.postgres.server import process, residue
+from realtime_toolkit.stack.postgres.server import server as postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

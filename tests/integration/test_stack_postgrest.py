@@ -12,7 +12,7 @@ import pytest
 
 from realtime_toolkit.errors import ConfigError, StackError
 from realtime_toolkit.stack import LocalStack, rest
-from realtime_toolkit.stack.places import cache_dir
+from realtime_toolkit.stack.postgres.places import cache_dir
 
 
 def tool(folder: Path, name: str, script: str) -> None:

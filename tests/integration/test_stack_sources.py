@@ -17,8 +17,9 @@ import psycopg
 import pytest
 
 from realtime_toolkit.errors import ConfigError, StackError, Unreachable
-from realtime_toolkit.stack import LocalStack, postgres
-from realtime_toolkit.stack.places import cache_dir
+from realtime_toolkit.stack import LocalStack
+from realtime_toolkit.stack.postgres.places import cache_dir
+from realtime_toolkit.stack.postgres.server import server as postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,9 +11,9 @@ import pytest
 
 from realtime_toolkit import migrate, verify
 from realtime_toolkit.stack import LocalStack
-from realtime_toolkit.stack.places import cache_dir
-from realtime_toolkit.stack.postgres import EmbeddedPostgres, find_install, init_data
-from realtime_toolkit.stack.template import apply_baseline
+from realtime_toolkit.stack.postgres.places import cache_dir
+from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, find_install, init_data
+from realtime_toolkit.stack.postgres.template import apply_baseline
 from realtime_toolkit.verify import Outcome
 from realtime_toolkit.verify.catalogue import static_checks
 

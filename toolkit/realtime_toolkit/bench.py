@@ -368,7 +368,7 @@ def measure_start() -> dict[str, float]:
         return float(done.stdout)
 
     warm = [start(dict(os.environ)) for _ in range(4)][1:]
-    from realtime_toolkit.stack.places import cache_dir
+    from realtime_toolkit.stack.postgres.places import cache_dir
     from realtime_toolkit.stack.rest import find_postgrest
 
     with tempfile.TemporaryDirectory(prefix="srt-bench-") as empty:

@@ -21,20 +21,20 @@ from realtime_toolkit.settings import mint_token
 from realtime_toolkit.stack.accounts import Accounts
 from realtime_toolkit.stack.admin import admin_app
 from realtime_toolkit.stack.auth import auth_app
-from realtime_toolkit.stack.branches import Branch, Trunk
-from realtime_toolkit.stack.container import Container, remove_recorded
-from realtime_toolkit.stack.external import External, drop_recorded
 from realtime_toolkit.stack.faults import Faults
 from realtime_toolkit.stack.front import Gateway, RestProxy
 from realtime_toolkit.stack.keys import Keys
 from realtime_toolkit.stack.limits import Limits
-from realtime_toolkit.stack.places import cache_dir, state_dir
-from realtime_toolkit.stack.postgres import HOST
+from realtime_toolkit.stack.postgres.branches import Branch, Trunk
+from realtime_toolkit.stack.postgres.container import Container, remove_recorded
+from realtime_toolkit.stack.postgres.external import External, drop_recorded
+from realtime_toolkit.stack.postgres.places import cache_dir, state_dir
+from realtime_toolkit.stack.postgres.reserve import KEYS_FILE, listening, owned, scratch, write_private
+from realtime_toolkit.stack.postgres.residue import Claim, records, sweep
+from realtime_toolkit.stack.postgres.server import HOST
+from realtime_toolkit.stack.postgres.sources import Embedded, Place, Source
 from realtime_toolkit.stack.realtime import RealtimeServer
-from realtime_toolkit.stack.reserve import KEYS_FILE, listening, owned, scratch, write_private
-from realtime_toolkit.stack.residue import Claim, records, sweep
 from realtime_toolkit.stack.rest import PostgRest, find_postgrest
-from realtime_toolkit.stack.sources import Embedded, Place, Source
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator

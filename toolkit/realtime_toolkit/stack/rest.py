@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from realtime_toolkit.errors import ConfigError, StackError
-from realtime_toolkit.stack.places import postgrest_bin
-from realtime_toolkit.stack.process import ProcessId, end, spawn, wait_exit
+from realtime_toolkit.stack.postgres.places import postgrest_bin
+from realtime_toolkit.stack.postgres.process import ProcessId, end, spawn, wait_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

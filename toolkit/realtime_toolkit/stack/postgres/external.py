@@ -14,12 +14,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from realtime_toolkit.errors import ConfigError, StackError, Unreachable
-from realtime_toolkit.stack.template import apply_baseline, apply_migrations
+from realtime_toolkit.stack.postgres.template import apply_baseline, apply_migrations
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from realtime_toolkit.stack.sources import Place
+    from realtime_toolkit.stack.postgres.sources import Place
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 

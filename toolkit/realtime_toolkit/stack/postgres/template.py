@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from realtime_toolkit import migrate
-from realtime_toolkit.stack.postgres import EmbeddedPostgres, Install, init_data
-from realtime_toolkit.stack.process import unprivileged_user
+from realtime_toolkit.stack.postgres.process import unprivileged_user
+from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, Install, init_data
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from realtime_toolkit.stack.process import OsUser
-    from realtime_toolkit.stack.residue import Claim
+    from realtime_toolkit.stack.postgres.process import OsUser
+    from realtime_toolkit.stack.postgres.residue import Claim
 
 _LAYOUT = "1"  # raise it when a prepared directory is made differently
 _KEEP_SECONDS = 14 * 24 * 3600

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import ConfigError, PortInUse
-from realtime_toolkit.stack.postgres import HOST
-from realtime_toolkit.stack.process import unprivileged_user
+from realtime_toolkit.stack.postgres.process import unprivileged_user
+from realtime_toolkit.stack.postgres.server import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from realtime_toolkit.stack.residue import Claim
+    from realtime_toolkit.stack.postgres.residue import Claim
 
 KEYS_FILE = "keys.json"
 _LOCK_FILE = "lock"

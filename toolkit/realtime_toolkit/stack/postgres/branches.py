@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from realtime_toolkit.stack.external import (
+from realtime_toolkit.stack.postgres.external import (
     External,
     connect,
     create_database,
@@ -20,7 +20,7 @@ from realtime_toolkit.stack.external import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from realtime_toolkit.stack.sources import Place, Source
+    from realtime_toolkit.stack.postgres.sources import Place, Source
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from realtime_toolkit.errors import ConfigError, StackError
-from realtime_toolkit.stack.external import prepare
-from realtime_toolkit.stack.places import postgres_image
-from realtime_toolkit.stack.postgres import ADMIN, HOST, set_roles, settings
+from realtime_toolkit.stack.postgres.external import prepare
+from realtime_toolkit.stack.postgres.places import postgres_image
+from realtime_toolkit.stack.postgres.server import ADMIN, HOST, set_roles, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from realtime_toolkit.stack.sources import Place
+    from realtime_toolkit.stack.postgres.sources import Place
 
 _READY_WITHIN = 60.0
 _PAUSE = 0.05

@@ -7,10 +7,10 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from realtime_toolkit.stack.places import cache_dir
-from realtime_toolkit.stack.postgres import EmbeddedPostgres, find_install
-from realtime_toolkit.stack.process import wait_exit
-from realtime_toolkit.stack.template import (
+from realtime_toolkit.stack.postgres.places import cache_dir
+from realtime_toolkit.stack.postgres.process import wait_exit
+from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, find_install
+from realtime_toolkit.stack.postgres.template import (
     Templates,
     apply_baseline,
     apply_migrations,
@@ -22,7 +22,7 @@ from realtime_toolkit.stack.template import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from realtime_toolkit.stack.residue import Claim
+    from realtime_toolkit.stack.postgres.residue import Claim
 
 
 _BASELINE_FILE = "baseline"

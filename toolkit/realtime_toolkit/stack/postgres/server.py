@@ -23,7 +23,14 @@ import psycopg
 from psycopg import sql
 
 from realtime_toolkit.errors import ConfigError, PortInUse, StackError
-from realtime_toolkit.stack.process import OsUser, ProcessId, end, spawn, unprivileged_user, wait_exit
+from realtime_toolkit.stack.postgres.process import (
+    OsUser,
+    ProcessId,
+    end,
+    spawn,
+    unprivileged_user,
+    wait_exit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from realtime_toolkit.stack.process import ProcessId
+from realtime_toolkit.stack.postgres.process import ProcessId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
