@@ -18,7 +18,7 @@ from tests.conformance.harness import TEMPLATE, Harness
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_STACK = Path(__file__).parents[2] / "toolkit" / "realtime_toolkit" / "stack"
+_STACK = Path(__file__).parents[2] / "toolkit" / "realtime_toolkit" / "stack" / "postgres"
 
 
 @pytest.fixture(scope="session")
