@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from realtime_toolkit.stack.auth.keys import Keys
 from realtime_toolkit.stack.front import NO_KEY, WRONG_KEY, bearer
-from realtime_toolkit.stack.keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -24,8 +24,8 @@ from realtime_toolkit.stack.faults import KINDS
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from realtime_toolkit.stack.auth.keys import Keys
     from realtime_toolkit.stack.faults import Faults
-    from realtime_toolkit.stack.keys import Keys
 
 
 def admin_app(faults: Faults, keys: Keys) -> Starlette:

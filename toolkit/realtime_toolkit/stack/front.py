@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from realtime_toolkit.stack.keys import Keys
+    from realtime_toolkit.stack.auth.keys import Keys
 
 Header = tuple[bytes, bytes]
 

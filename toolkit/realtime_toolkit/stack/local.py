@@ -18,12 +18,12 @@ from starlette.routing import Mount
 
 from realtime_toolkit.errors import ConfigError, StackError
 from realtime_toolkit.settings import mint_token
-from realtime_toolkit.stack.accounts import Accounts
 from realtime_toolkit.stack.admin import admin_app
-from realtime_toolkit.stack.auth import auth_app
+from realtime_toolkit.stack.auth.accounts import Accounts
+from realtime_toolkit.stack.auth.endpoints import auth_app
+from realtime_toolkit.stack.auth.keys import Keys
 from realtime_toolkit.stack.faults import Faults
 from realtime_toolkit.stack.front import Gateway, RestProxy
-from realtime_toolkit.stack.keys import Keys
 from realtime_toolkit.stack.limits import Limits
 from realtime_toolkit.stack.postgres.branches import Branch, Trunk
 from realtime_toolkit.stack.postgres.container import Container, remove_recorded

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from realtime_toolkit.stack.accounts import (
+from realtime_toolkit.stack.auth.accounts import (
     EMAIL_EXISTS,
     SAME_PASSWORD,
     Accounts,
