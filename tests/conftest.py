@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from realtime_toolkit.stack.limits import Limits
+from realtime_toolkit.stack.realtime.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,13 +13,13 @@ from psycopg import sql
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from realtime_toolkit.stack.limits import Limits
-from realtime_toolkit.stack.realtime import RealtimeServer
+from realtime_toolkit.stack.realtime.app import RealtimeServer
+from realtime_toolkit.stack.realtime.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from realtime_toolkit.stack.pace import Pace
+    from realtime_toolkit.stack.realtime.pace import Pace
 
 SECRET = "a secret of at least thirty-two bytes, for tests"
 TEMPLATE = "harness_template"

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from realtime_toolkit.stack import catalog, subscriptions
-from realtime_toolkit.stack.access import Reader, ask, identifier, literal, visible_sql
-from realtime_toolkit.stack.bindings import OPERATORS, Binding, BindingError, Filter
-from realtime_toolkit.stack.rows import Pending, render_pending
-from realtime_toolkit.stack.values import NULL, converter, text_of
+from realtime_toolkit.stack.realtime.access import Reader, ask, identifier, literal, visible_sql
+from realtime_toolkit.stack.realtime.app import catalog, subscriptions
+from realtime_toolkit.stack.realtime.bindings import OPERATORS, Binding, BindingError, Filter
+from realtime_toolkit.stack.realtime.rows import Pending, render_pending
+from realtime_toolkit.stack.realtime.values import NULL, converter, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ import pytest
 
 from realtime_toolkit.phoenix import Vsn
 from realtime_toolkit.settings import mint_token
-from realtime_toolkit.stack.limits import Limits
-from realtime_toolkit.stack.pace import Pace
-from realtime_toolkit.stack.realtime import RealtimeServer
+from realtime_toolkit.stack.realtime.app import RealtimeServer
+from realtime_toolkit.stack.realtime.limits import Limits
+from realtime_toolkit.stack.realtime.pace import Pace
 from tests.conformance.harness import SECRET, Served, serve
 from tests.conformance.talk import SUBSCRIBED, Talk, talk
 from tests.conformance.test_python_clients import A, execute

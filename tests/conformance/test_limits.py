@@ -13,7 +13,7 @@ import httpx
 from realtime_toolkit import phoenix
 from realtime_toolkit.phoenix import Vsn
 from realtime_toolkit.settings import mint_token
-from realtime_toolkit.stack.limits import Limits
+from realtime_toolkit.stack.realtime.limits import Limits
 from tests.conformance.harness import SECRET
 from tests.conformance.talk import address, talk
 from tests.conformance.test_python_clients import A, execute

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from realtime_toolkit.settings import mint_token
-from realtime_toolkit.stack.limits import Limits
 from realtime_toolkit.stack.postgres.places import cache_dir
 from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, find_install, free_port, init_data
+from realtime_toolkit.stack.realtime.limits import Limits
 from tests.conformance.conftest import make_template
 from tests.conformance.harness import SECRET, Harness
 from tests.conformance.talk import SUBSCRIBED, Talk, talk

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from realtime_toolkit.stack.limits import Limits
-from realtime_toolkit.stack.pace import Pace
+from realtime_toolkit.stack.realtime.limits import Limits
+from realtime_toolkit.stack.realtime.pace import Pace
 from tests.conformance.player import LONGEST, Player
 from tests.conformance.recording import FOLDER, Recording, names
 

@@ -14,7 +14,7 @@ import pytest
 
 from realtime_toolkit.errors import IllegalTransition, NotFound, StaleAttempt, Unauthorized
 from realtime_toolkit.model import Row, Status
-from realtime_toolkit.stack.proxy import TcpProxy
+from realtime_toolkit.stack.realtime.proxy import TcpProxy
 from realtime_toolkit.store import PostgresStore, RestStore, Store
 from realtime_toolkit.write.agent import Outcome, Worker, paced, run_task, stream_text
 

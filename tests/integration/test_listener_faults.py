@@ -14,7 +14,7 @@ import pytest
 
 from realtime_toolkit.events import State
 from realtime_toolkit.model import Scope
-from realtime_toolkit.stack.proxy import TcpProxy
+from realtime_toolkit.stack.realtime.proxy import TcpProxy
 from realtime_toolkit.store import RestStore
 from realtime_toolkit.write.updater import ThrottledMessageUpdater
 from tests.integration.acting import Connection, connect

@@ -27,7 +27,7 @@ from realtime_toolkit.errors import (
 )
 from realtime_toolkit.model import Digest, Scope, row_hash
 from realtime_toolkit.settings import mint_token
-from realtime_toolkit.stack.proxy import TcpProxy
+from realtime_toolkit.stack.realtime.proxy import TcpProxy
 from realtime_toolkit.store import PostgresStore, RestStore, Store
 
 if TYPE_CHECKING:

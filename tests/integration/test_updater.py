@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from realtime_toolkit.errors import IllegalTransition, NotFound, StaleAttempt, ToolkitError
-from realtime_toolkit.stack.proxy import TcpProxy
+from realtime_toolkit.stack.realtime.proxy import TcpProxy
 from realtime_toolkit.store import PostgresStore, RestStore, Store
 from realtime_toolkit.write.updater import CHUNK_BYTES, ThrottledMessageUpdater
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from realtime_toolkit.stack.bindings import (
+from realtime_toolkit.stack.realtime.bindings import (
     Binding,
     BindingError,
     Filter,

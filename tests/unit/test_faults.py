@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_toolkit.errors import InputError
-from realtime_toolkit.stack.faults import KINDS, Fault, Faults, find, schedule
+from realtime_toolkit.stack.realtime.faults import KINDS, Fault, Faults, find, schedule
 
 
 def decisions(faults: Faults, opportunities: int) -> list[bool]:

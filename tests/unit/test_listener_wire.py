@@ -26,7 +26,7 @@ from realtime_toolkit.follow.listener import Listener
 from realtime_toolkit.model import RowRef, Scope
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.settings import mint_token
-from realtime_toolkit.stack.proxy import TcpProxy
+from realtime_toolkit.stack.realtime.proxy import TcpProxy
 from tests.unit.wire import (
     CHUNKS,
     ITEMS,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from realtime_toolkit.stack.phash import phash2
+from realtime_toolkit.stack.realtime.phash import phash2
 
 RECORDINGS = Path(os.environ.get("REALTIME_RECORDINGS", "/work/shared/realtime-wire"))
 

@@ -10,14 +10,14 @@ from typing import Any
 import jwt
 import pytest
 
-from realtime_toolkit.stack import join, messages, tokens
-from realtime_toolkit.stack.elixir import inspect
-from realtime_toolkit.stack.framing import frame
-from realtime_toolkit.stack.join import JoinError
-from realtime_toolkit.stack.limits import WINDOW, RateCounter, external_size
-from realtime_toolkit.stack.messages import ReplayError
-from realtime_toolkit.stack.presence import Presence
-from realtime_toolkit.stack.values import ColumnType, converter, text_of
+from realtime_toolkit.stack.realtime.app import join, messages, tokens
+from realtime_toolkit.stack.realtime.elixir import inspect
+from realtime_toolkit.stack.realtime.framing import frame
+from realtime_toolkit.stack.realtime.join import JoinError
+from realtime_toolkit.stack.realtime.limits import WINDOW, RateCounter, external_size
+from realtime_toolkit.stack.realtime.messages import ReplayError
+from realtime_toolkit.stack.realtime.presence import Presence
+from realtime_toolkit.stack.realtime.values import ColumnType, converter, text_of
 
 SECRET = "a secret of at least sixty-four bytes, which is what the longest of the digests wants"
 NOW = 1_800_000_000

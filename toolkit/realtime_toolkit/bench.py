@@ -35,7 +35,7 @@ from realtime_toolkit.migrate import packaged_migrations
 from realtime_toolkit.model import Scope
 from realtime_toolkit.settings import mint_token
 from realtime_toolkit.stack import LocalStack
-from realtime_toolkit.stack.limits import Limits
+from realtime_toolkit.stack.realtime.limits import Limits
 from realtime_toolkit.store import RestStore
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from realtime_toolkit.follow.listener import Listener
 from realtime_toolkit.model import Scope, VerdictKind
 from realtime_toolkit.prove.reconcile import reconcile
 from realtime_toolkit.replica.replica import Replica
-from realtime_toolkit.stack.proxy import TcpProxy
+from realtime_toolkit.stack.realtime.proxy import TcpProxy
 from realtime_toolkit.store import RestStore
 from realtime_toolkit.write.agent import paced, stream_text
 

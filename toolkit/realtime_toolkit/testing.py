@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.model import Scope, Verdict
     from realtime_toolkit.settings import Settings
     from realtime_toolkit.stack import LocalStack
-    from realtime_toolkit.stack.faults import Fault
+    from realtime_toolkit.stack.realtime.faults import Fault
     from realtime_toolkit.store import RestStore
     from realtime_toolkit.verify import Report
 
@@ -372,7 +372,7 @@ def assert_delivered() -> Callable[..., Coroutine[Any, Any, Verdict]]:
 
 @pytest.fixture
 def inject(supabase_project: LocalStack) -> Iterator[Callable[..., Fault]]:
-    """``inject(name, argument=None, count=1, rate=1.0)``: a fault of ``realtime_toolkit.stack.faults``, by name.
+    """``inject(name, argument=None, count=1, rate=1.0)``: a fault of ``realtime_toolkit.stack.realtime.faults``, by name.
 
     What has not struck by the end of the test is taken back.
     """

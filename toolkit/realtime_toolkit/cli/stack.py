@@ -44,7 +44,7 @@ async def started(
 ) -> AsyncIterator[LocalStack]:
     """A stack as the options say, with its programme of faults."""
     from realtime_toolkit.stack import LocalStack
-    from realtime_toolkit.stack.faults import parse
+    from realtime_toolkit.stack.realtime.faults import parse
 
     for fault in faults:
         parse(fault)  # says what is wrong before anything starts
@@ -59,7 +59,7 @@ async def started(
 
 
 async def _make_trouble(stack: LocalStack, faults: tuple[str, ...], every: float) -> None:
-    from realtime_toolkit.stack.faults import schedule
+    from realtime_toolkit.stack.realtime.faults import schedule
 
     begun = asyncio.get_running_loop().time()
     for planned in schedule(stack.faults.seed, 86_400, every, faults):
@@ -117,7 +117,7 @@ def token(ctx: click.Context, user: str, expires_in: int) -> None:
 @json_flag
 def faults(as_json: bool) -> None:
     """List the faults that can be injected, and what each does."""
-    from realtime_toolkit.stack.faults import KINDS
+    from realtime_toolkit.stack.realtime.faults import KINDS
 
     for kind in KINDS:
         if as_json:

@@ -18,13 +18,10 @@ from starlette.routing import Mount
 
 from realtime_toolkit.errors import ConfigError, StackError
 from realtime_toolkit.settings import mint_token
-from realtime_toolkit.stack.admin import admin_app
 from realtime_toolkit.stack.auth.accounts import Accounts
 from realtime_toolkit.stack.auth.endpoints import auth_app
 from realtime_toolkit.stack.auth.keys import Keys
-from realtime_toolkit.stack.faults import Faults
 from realtime_toolkit.stack.front import Gateway, RestProxy
-from realtime_toolkit.stack.limits import Limits
 from realtime_toolkit.stack.postgres.branches import Branch, Trunk
 from realtime_toolkit.stack.postgres.container import Container, remove_recorded
 from realtime_toolkit.stack.postgres.external import External, drop_recorded
@@ -33,7 +30,10 @@ from realtime_toolkit.stack.postgres.reserve import KEYS_FILE, listening, owned,
 from realtime_toolkit.stack.postgres.residue import Claim, records, sweep
 from realtime_toolkit.stack.postgres.server import HOST
 from realtime_toolkit.stack.postgres.sources import Embedded, Place, Source
-from realtime_toolkit.stack.realtime import RealtimeServer
+from realtime_toolkit.stack.realtime.admin import admin_app
+from realtime_toolkit.stack.realtime.app import RealtimeServer
+from realtime_toolkit.stack.realtime.faults import Faults
+from realtime_toolkit.stack.realtime.limits import Limits
 from realtime_toolkit.stack.rest import PostgRest, find_postgrest
 
 if TYPE_CHECKING:

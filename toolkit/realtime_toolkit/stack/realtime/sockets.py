@@ -21,11 +21,11 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from realtime_toolkit.phoenix import Vsn
-from realtime_toolkit.stack import tokens
-from realtime_toolkit.stack.sessions import Session
+from realtime_toolkit.stack.realtime.app import tokens
+from realtime_toolkit.stack.realtime.sessions import Session
 
 if TYPE_CHECKING:
-    from realtime_toolkit.stack.realtime import RealtimeServer
+    from realtime_toolkit.stack.realtime.app import RealtimeServer
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 

@@ -1,4 +1,4 @@
-"""What faults do to a running server: the effects behind :mod:`realtime_toolkit.stack.faults`."""
+"""What faults do to a running server: the effects behind :mod:`realtime_toolkit.stack.realtime.faults`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import logging
 from typing import TYPE_CHECKING
 
 from realtime_toolkit import phoenix
-from realtime_toolkit.stack import tokens
-from realtime_toolkit.stack.framing import frame
+from realtime_toolkit.stack.realtime.app import tokens
+from realtime_toolkit.stack.realtime.framing import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from realtime_toolkit.stack.channels import Channel
-    from realtime_toolkit.stack.faults import Fault
-    from realtime_toolkit.stack.realtime import RealtimeServer
-    from realtime_toolkit.stack.sockets import Socket
+    from realtime_toolkit.stack.realtime.app import RealtimeServer
+    from realtime_toolkit.stack.realtime.channels import Channel
+    from realtime_toolkit.stack.realtime.faults import Fault
+    from realtime_toolkit.stack.realtime.sockets import Socket
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 

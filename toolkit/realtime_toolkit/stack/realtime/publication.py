@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg import sql
 
-from realtime_toolkit.stack.subscriptions import PUBLICATION
+from realtime_toolkit.stack.realtime.subscriptions import PUBLICATION
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

@@ -19,13 +19,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from realtime_toolkit.errors import InputError
-from realtime_toolkit.stack.faults import KINDS
+from realtime_toolkit.stack.realtime.faults import KINDS
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from realtime_toolkit.stack.auth.keys import Keys
-    from realtime_toolkit.stack.faults import Faults
+    from realtime_toolkit.stack.realtime.faults import Faults
 
 
 def admin_app(faults: Faults, keys: Keys) -> Starlette:

@@ -15,7 +15,7 @@ from realtime_toolkit.wal import decoder as wal
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from realtime_toolkit.stack.hub import Hub
+    from realtime_toolkit.stack.realtime.hub import Hub
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 

@@ -18,13 +18,13 @@ import psycopg
 from realtime_toolkit import phoenix
 from realtime_toolkit.errors import ProtocolError
 from realtime_toolkit.phoenix import Message, UserBroadcast, Vsn
-from realtime_toolkit.stack import join, tokens
-from realtime_toolkit.stack.channels import Channel, Push
-from realtime_toolkit.stack.framing import frame
-from realtime_toolkit.stack.join import JoinError
+from realtime_toolkit.stack.realtime.app import join, tokens
+from realtime_toolkit.stack.realtime.channels import Channel, Push
+from realtime_toolkit.stack.realtime.framing import frame
+from realtime_toolkit.stack.realtime.join import JoinError
 
 if TYPE_CHECKING:
-    from realtime_toolkit.stack.server import Server
+    from realtime_toolkit.stack.realtime.server import Server
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 

@@ -23,8 +23,8 @@ from realtime_toolkit.errors import StoreError
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from realtime_toolkit.stack.bindings import Filter
-    from realtime_toolkit.stack.catalog import Column, Table
+    from realtime_toolkit.stack.realtime.bindings import Filter
+    from realtime_toolkit.stack.realtime.catalog import Column, Table
 
 Test = Callable[[str | None], bool]
 

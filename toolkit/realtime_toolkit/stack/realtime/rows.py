@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from realtime_toolkit.stack.access import array_literal
-from realtime_toolkit.stack.values import NULL, Converter, converter, text_of
+from realtime_toolkit.stack.realtime.access import array_literal
+from realtime_toolkit.stack.realtime.values import NULL, Converter, converter, text_of
 from realtime_toolkit.wal import decoder as wal
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from realtime_toolkit.stack.catalog import Table
+    from realtime_toolkit.stack.realtime.catalog import Table
 
 NO_KEY = "Error 400: Bad Request, no primary key"
 UNAUTHORIZED = "Error 401: Unauthorized"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from realtime_toolkit.stack.access import array_literal, identifier, literal
+from realtime_toolkit.stack.realtime.access import array_literal, identifier, literal
 from realtime_toolkit.wal import decoder as wal
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from realtime_toolkit.stack.catalog import Table
+    from realtime_toolkit.stack.realtime.catalog import Table
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 

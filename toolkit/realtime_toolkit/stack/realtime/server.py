@@ -15,26 +15,26 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from realtime_toolkit.phoenix import Message, UserBroadcast
-from realtime_toolkit.stack import bindings, messages, publication, subscriptions
-from realtime_toolkit.stack.access import ask_settled
-from realtime_toolkit.stack.bindings import BindingError
-from realtime_toolkit.stack.changes import ChangeFeed, GroupKey
-from realtime_toolkit.stack.database import Link
-from realtime_toolkit.stack.hub import Hub, Topic
-from realtime_toolkit.stack.join import JoinError
-from realtime_toolkit.stack.limits import Limits, RateCounter
-from realtime_toolkit.stack.pace import Pace, draw
-from realtime_toolkit.stack.phash import phash2
-from realtime_toolkit.stack.rows import truncate
+from realtime_toolkit.stack.realtime.access import ask_settled
+from realtime_toolkit.stack.realtime.app import bindings, messages, publication, subscriptions
+from realtime_toolkit.stack.realtime.bindings import BindingError
+from realtime_toolkit.stack.realtime.changes import ChangeFeed, GroupKey
+from realtime_toolkit.stack.realtime.database import Link
+from realtime_toolkit.stack.realtime.hub import Hub, Topic
+from realtime_toolkit.stack.realtime.join import JoinError
+from realtime_toolkit.stack.realtime.limits import Limits, RateCounter
+from realtime_toolkit.stack.realtime.pace import Pace, draw
+from realtime_toolkit.stack.realtime.phash import phash2
+from realtime_toolkit.stack.realtime.rows import truncate
 from realtime_toolkit.wal import decoder as wal
 from realtime_toolkit.wal.reader import ReplicationReader
 
 if TYPE_CHECKING:
-    from realtime_toolkit.stack.channels import Channel
-    from realtime_toolkit.stack.faults import Faults
-    from realtime_toolkit.stack.presence import Diff
-    from realtime_toolkit.stack.rows import Row
-    from realtime_toolkit.stack.sessions import Session
+    from realtime_toolkit.stack.realtime.channels import Channel
+    from realtime_toolkit.stack.realtime.faults import Faults
+    from realtime_toolkit.stack.realtime.presence import Diff
+    from realtime_toolkit.stack.realtime.rows import Row
+    from realtime_toolkit.stack.realtime.sessions import Session
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 

@@ -13,13 +13,13 @@ from starlette.routing import BaseRoute, Route
 from realtime_toolkit import phoenix
 from realtime_toolkit.errors import ProtocolError
 from realtime_toolkit.phoenix import Message, UserBroadcast
-from realtime_toolkit.stack import authorization, tokens
-from realtime_toolkit.stack.access import Reader
-from realtime_toolkit.stack.authorization import Context, Policies
-from realtime_toolkit.stack.limits import external_size
+from realtime_toolkit.stack.realtime.access import Reader
+from realtime_toolkit.stack.realtime.app import authorization, tokens
+from realtime_toolkit.stack.realtime.authorization import Context, Policies
+from realtime_toolkit.stack.realtime.limits import external_size
 
 if TYPE_CHECKING:
-    from realtime_toolkit.stack.server import Server
+    from realtime_toolkit.stack.realtime.server import Server
 
 _CACHE = {"cache-control": "max-age=0, private, must-revalidate"}
 _BLANK = "can't be blank"

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from realtime_toolkit import phoenix
 from realtime_toolkit.errors import ProtocolError
-from realtime_toolkit.stack.elixir import inspect
+from realtime_toolkit.stack.realtime.elixir import inspect
 
 _DIGESTS = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
 _SPACE = re.compile(r"\s")

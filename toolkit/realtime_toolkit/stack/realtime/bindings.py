@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from realtime_toolkit.stack.elixir import inspect
+from realtime_toolkit.stack.realtime.elixir import inspect
 
 OPERATORS = (
     *("eq", "neq", "lt", "lte", "gt", "gte", "in"),

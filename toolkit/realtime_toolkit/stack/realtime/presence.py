@@ -1,4 +1,4 @@
-"""Who is present on one topic. Pure; :mod:`realtime_toolkit.stack.channels` sends what comes out."""
+"""Who is present on one topic. Pure; :mod:`realtime_toolkit.stack.realtime.channels` sends what comes out."""
 
 from __future__ import annotations
 

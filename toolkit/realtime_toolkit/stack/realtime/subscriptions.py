@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from realtime_toolkit.stack import catalog
-from realtime_toolkit.stack.access import Condition, condition
-from realtime_toolkit.stack.bindings import Binding, BindingError, Filter
+from realtime_toolkit.stack.realtime.access import Condition, condition
+from realtime_toolkit.stack.realtime.app import catalog
+from realtime_toolkit.stack.realtime.bindings import Binding, BindingError, Filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from psycopg import AsyncConnection
 
-    from realtime_toolkit.stack.catalog import Column, Table
+    from realtime_toolkit.stack.realtime.catalog import Column, Table
 
 PUBLICATION = "supabase_realtime"
 _IN_MAXIMUM = 100

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from realtime_toolkit.phoenix import Vsn
-from realtime_toolkit.stack import sockets
-from realtime_toolkit.stack.faults import Faults
-from realtime_toolkit.stack.limits import Limits
-from realtime_toolkit.stack.pace import Pace
-from realtime_toolkit.stack.server import Server
-from realtime_toolkit.stack.sockets import RefusedError, Socket
-from realtime_toolkit.stack.striking import Striker
+from realtime_toolkit.stack.realtime.app import sockets
+from realtime_toolkit.stack.realtime.faults import Faults
+from realtime_toolkit.stack.realtime.limits import Limits
+from realtime_toolkit.stack.realtime.pace import Pace
+from realtime_toolkit.stack.realtime.server import Server
+from realtime_toolkit.stack.realtime.sockets import RefusedError, Socket
+from realtime_toolkit.stack.realtime.striking import Striker
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -80,7 +80,7 @@ class RealtimeServer:
     @property
     def routes(self) -> list[BaseRoute]:
         """Starlette routes, relative to ``/realtime/v1``."""
-        from realtime_toolkit.stack.broadcast_api import routes
+        from realtime_toolkit.stack.realtime.broadcast_api import routes
 
         return routes(self.server)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 if TYPE_CHECKING:
-    from realtime_toolkit.stack.access import Reader
-    from realtime_toolkit.stack.database import Connection
+    from realtime_toolkit.stack.realtime.access import Reader
+    from realtime_toolkit.stack.realtime.database import Connection
 
 
 @dataclass(frozen=True, slots=True)

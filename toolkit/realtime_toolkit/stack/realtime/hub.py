@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from realtime_toolkit import phoenix
 from realtime_toolkit.phoenix import Message, UserBroadcast, Vsn
-from realtime_toolkit.stack.framing import frame
-from realtime_toolkit.stack.presence import Diff, Presence
+from realtime_toolkit.stack.realtime.framing import frame
+from realtime_toolkit.stack.realtime.presence import Diff, Presence
 
 if TYPE_CHECKING:
-    from realtime_toolkit.stack.channels import Channel
+    from realtime_toolkit.stack.realtime.channels import Channel
 
 Topic = tuple[str, bool]
 """Name without ``realtime:``, and whether it is private: two worlds."""

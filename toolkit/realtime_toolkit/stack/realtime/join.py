@@ -6,8 +6,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from realtime_toolkit.stack.bindings import from_topic
-from realtime_toolkit.stack.elixir import inspect
+from realtime_toolkit.stack.realtime.bindings import from_topic
+from realtime_toolkit.stack.realtime.elixir import inspect
 
 
 class JoinError(Exception):

@@ -18,16 +18,16 @@ import psycopg
 
 from realtime_toolkit import phoenix
 from realtime_toolkit.phoenix import Message, UserBroadcast, Vsn
-from realtime_toolkit.stack import authorization, tokens
-from realtime_toolkit.stack.access import Reader
-from realtime_toolkit.stack.authorization import Context, Policies
-from realtime_toolkit.stack.framing import frame
-from realtime_toolkit.stack.limits import external_size
+from realtime_toolkit.stack.realtime.access import Reader
+from realtime_toolkit.stack.realtime.app import authorization, tokens
+from realtime_toolkit.stack.realtime.authorization import Context, Policies
+from realtime_toolkit.stack.realtime.framing import frame
+from realtime_toolkit.stack.realtime.limits import external_size
 
 if TYPE_CHECKING:
-    from realtime_toolkit.stack.join import JoinConfig
-    from realtime_toolkit.stack.server import Server
-    from realtime_toolkit.stack.sessions import Session
+    from realtime_toolkit.stack.realtime.join import JoinConfig
+    from realtime_toolkit.stack.realtime.server import Server
+    from realtime_toolkit.stack.realtime.sessions import Session
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 

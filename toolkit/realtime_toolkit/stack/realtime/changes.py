@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from realtime_toolkit import phoenix
 from realtime_toolkit.phoenix import Vsn
-from realtime_toolkit.stack import catalog, rows
-from realtime_toolkit.stack.access import ask, ask_settled, visible_sql
-from realtime_toolkit.stack.framing import text_frame
-from realtime_toolkit.stack.generated import Generator
-from realtime_toolkit.stack.rows import Layout, Row, Shape
-from realtime_toolkit.stack.values import text_of
+from realtime_toolkit.stack.realtime.access import ask, ask_settled, visible_sql
+from realtime_toolkit.stack.realtime.app import catalog, rows
+from realtime_toolkit.stack.realtime.framing import text_frame
+from realtime_toolkit.stack.realtime.generated import Generator
+from realtime_toolkit.stack.realtime.rows import Layout, Row, Shape
+from realtime_toolkit.stack.realtime.values import text_of
 from realtime_toolkit.wal import decoder as wal
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from realtime_toolkit.stack.access import Condition, Reader
-    from realtime_toolkit.stack.bindings import Filter
-    from realtime_toolkit.stack.catalog import Table
-    from realtime_toolkit.stack.channels import Channel
-    from realtime_toolkit.stack.subscriptions import Subscription
+    from realtime_toolkit.stack.realtime.access import Condition, Reader
+    from realtime_toolkit.stack.realtime.bindings import Filter
+    from realtime_toolkit.stack.realtime.catalog import Table
+    from realtime_toolkit.stack.realtime.channels import Channel
+    from realtime_toolkit.stack.realtime.subscriptions import Subscription
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from realtime_toolkit.stack.values import ColumnType
+from realtime_toolkit.stack.realtime.values import ColumnType
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

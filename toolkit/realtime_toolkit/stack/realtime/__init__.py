@@ -1,0 +1,1 @@
+"""The stack's Realtime server, which unmodified clients cannot tell from the genuine one."""
