@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from realtime_toolkit.stack.realtime import catalog, subscriptions
 from realtime_toolkit.stack.realtime.access import Reader, ask, identifier, literal, visible_sql
-from realtime_toolkit.stack.realtime.app import catalog, subscriptions
 from realtime_toolkit.stack.realtime.bindings import OPERATORS, Binding, BindingError, Filter
 from realtime_toolkit.stack.realtime.rows import Pending, render_pending
 from realtime_toolkit.stack.realtime.values import NULL, converter, text_of

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from realtime_toolkit.stack.realtime import authorization
 from realtime_toolkit.stack.realtime.access import Reader
-from realtime_toolkit.stack.realtime.app import authorization
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.config import Config
 from realtime_toolkit.verify.dynamic import staged

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from realtime_toolkit.stack import LocalStack
 
-BASELINE = Path(stack_package.__file__).with_name("baseline.sql")
+BASELINE = Path(stack_package.__file__).with_name("postgres") / "baseline.sql"
 
 
 @pytest.fixture

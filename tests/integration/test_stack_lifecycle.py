@@ -23,9 +23,9 @@ import uvloop
 
 from realtime_toolkit.errors import ConfigError, MigrationError, PortInUse, StackError
 from realtime_toolkit.stack import LocalStack, rest, running_stack
+from realtime_toolkit.stack.postgres import process, residue
+from realtime_toolkit.stack.postgres import server as postgres
 from realtime_toolkit.stack.postgres.places import cache_dir
-from realtime_toolkit.stack.postgres.server import process, residue
-from realtime_toolkit.stack.postgres.server import server as postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

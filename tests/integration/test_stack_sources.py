@@ -18,8 +18,8 @@ import pytest
 
 from realtime_toolkit.errors import ConfigError, StackError, Unreachable
 from realtime_toolkit.stack import LocalStack
+from realtime_toolkit.stack.postgres import server as postgres
 from realtime_toolkit.stack.postgres.places import cache_dir
-from realtime_toolkit.stack.postgres.server import server as postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from realtime_toolkit import verify
-from realtime_toolkit.bench import MANY_TABLES
+from realtime_toolkit.bench.verify import MANY_TABLES
 from realtime_toolkit.verify import Config, Outcome, Ownership
 
 if TYPE_CHECKING:

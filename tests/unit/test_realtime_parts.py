@@ -10,7 +10,7 @@ from typing import Any
 import jwt
 import pytest
 
-from realtime_toolkit.stack.realtime.app import join, messages, tokens
+from realtime_toolkit.stack.realtime import join, messages, tokens
 from realtime_toolkit.stack.realtime.elixir import inspect
 from realtime_toolkit.stack.realtime.framing import frame
 from realtime_toolkit.stack.realtime.join import JoinError

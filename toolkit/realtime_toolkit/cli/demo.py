@@ -97,7 +97,7 @@ def bench() -> None:
 @click.pass_context
 def bench_stack(ctx: click.Context) -> None:
     """Start, memory, latency and throughput of the local stack, beside their targets."""
-    from realtime_toolkit.bench import run_stack_bench
+    from realtime_toolkit.bench.stack import run_stack_bench
 
     report = run_stack_bench(say)
     emit(report)
@@ -108,7 +108,7 @@ def bench_stack(ctx: click.Context) -> None:
 @click.pass_context
 def bench_verify(ctx: click.Context) -> None:
     """``verify`` on 200 tables and on our own schema, beside the targets."""
-    from realtime_toolkit.bench import run_verify_bench
+    from realtime_toolkit.bench.verify import run_verify_bench
 
     report = run_verify_bench(say)
     emit(report)

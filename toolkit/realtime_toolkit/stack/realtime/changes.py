@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from realtime_toolkit import phoenix
 from realtime_toolkit.phoenix import Vsn
+from realtime_toolkit.stack.realtime import catalog, rows
 from realtime_toolkit.stack.realtime.access import ask, ask_settled, visible_sql
-from realtime_toolkit.stack.realtime.app import catalog, rows
 from realtime_toolkit.stack.realtime.framing import text_frame
 from realtime_toolkit.stack.realtime.generated import Generator
 from realtime_toolkit.stack.realtime.rows import Layout, Row, Shape

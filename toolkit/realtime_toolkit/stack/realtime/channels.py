@@ -18,8 +18,8 @@ import psycopg
 
 from realtime_toolkit import phoenix
 from realtime_toolkit.phoenix import Message, UserBroadcast, Vsn
+from realtime_toolkit.stack.realtime import authorization, tokens
 from realtime_toolkit.stack.realtime.access import Reader
-from realtime_toolkit.stack.realtime.app import authorization, tokens
 from realtime_toolkit.stack.realtime.authorization import Context, Policies
 from realtime_toolkit.stack.realtime.framing import frame
 from realtime_toolkit.stack.realtime.limits import external_size

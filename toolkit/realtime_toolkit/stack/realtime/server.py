@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from realtime_toolkit.phoenix import Message, UserBroadcast
+from realtime_toolkit.stack.realtime import bindings, messages, publication, subscriptions
 from realtime_toolkit.stack.realtime.access import ask_settled
-from realtime_toolkit.stack.realtime.app import bindings, messages, publication, subscriptions
 from realtime_toolkit.stack.realtime.bindings import BindingError
 from realtime_toolkit.stack.realtime.changes import ChangeFeed, GroupKey
 from realtime_toolkit.stack.realtime.database import Link

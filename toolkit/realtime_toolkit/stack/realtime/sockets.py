@@ -21,7 +21,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from realtime_toolkit.phoenix import Vsn
-from realtime_toolkit.stack.realtime.app import tokens
+from realtime_toolkit.stack.realtime import tokens
 from realtime_toolkit.stack.realtime.sessions import Session
 
 if TYPE_CHECKING:

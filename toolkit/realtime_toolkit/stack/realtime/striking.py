@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from realtime_toolkit import phoenix
-from realtime_toolkit.stack.realtime.app import tokens
+from realtime_toolkit.stack.realtime import tokens
 from realtime_toolkit.stack.realtime.framing import frame
 
 if TYPE_CHECKING:

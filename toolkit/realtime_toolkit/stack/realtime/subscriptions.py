@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
+from realtime_toolkit.stack.realtime import catalog
 from realtime_toolkit.stack.realtime.access import Condition, condition
-from realtime_toolkit.stack.realtime.app import catalog
 from realtime_toolkit.stack.realtime.bindings import Binding, BindingError, Filter
 
 if TYPE_CHECKING:
