@@ -111,9 +111,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_slows_nobody(harness: 
                 await insert(served, first, first + 199, "x" * 2000)
                 await _have_come(reads, first + 199)
             assert reads.records(TOPIC) == list(range(1, 4001))
-            assert [channel.session.closed for channel in served.realtime.server.feed.subscribers()] == [
-                False
-            ]
+            assert [channel.closed for channel in served.realtime.server.feed.subscribers()] == [False]
         finally:
             deaf.close()
 

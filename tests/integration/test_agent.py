@@ -16,7 +16,8 @@ from realtime_toolkit.errors import IllegalTransition, NotFound, StaleAttempt, U
 from realtime_toolkit.model import Row, Status
 from realtime_toolkit.stack.realtime.proxy import TcpProxy
 from realtime_toolkit.store import PostgresStore, RestStore, Store
-from realtime_toolkit.write.agent import Outcome, Worker, paced, run_task, stream_text
+from realtime_toolkit.write.agent import Outcome, paced, run_task, stream_text
+from realtime_toolkit.write.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -15,7 +15,8 @@ import pytest
 from realtime_toolkit.errors import IllegalTransition, NotFound, StaleAttempt, ToolkitError
 from realtime_toolkit.stack.realtime.proxy import TcpProxy
 from realtime_toolkit.store import PostgresStore, RestStore, Store
-from realtime_toolkit.write.updater import CHUNK_BYTES, ThrottledMessageUpdater
+from realtime_toolkit.write.chunking import CHUNK_BYTES
+from realtime_toolkit.write.updater import ThrottledMessageUpdater
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

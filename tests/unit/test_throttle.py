@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_toolkit.write.updater import Outbox, Throttle
+from realtime_toolkit.write.chunking import Outbox, Throttle
 
 SECONDS = st.floats(min_value=0, max_value=5, allow_nan=False)
 ANY_TEXT = st.text(st.characters())  # surrogates and U+0000 included

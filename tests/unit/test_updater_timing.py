@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from realtime_toolkit.errors import StaleAttempt, StoreUnavailable, Unreachable
 from realtime_toolkit.model import Status
-from realtime_toolkit.write.updater import CHUNK_BYTES, Outbox, ThrottledMessageUpdater
+from realtime_toolkit.write.chunking import CHUNK_BYTES, Outbox
+from realtime_toolkit.write.updater import ThrottledMessageUpdater
 from tests.unit.virtual_time import now, run
 
 if TYPE_CHECKING:

@@ -28,15 +28,17 @@ from realtime_toolkit.migrate.session import connect, is_local
 from realtime_toolkit.verify.baseline import read_baseline, without_known, write_baseline
 from realtime_toolkit.verify.catalogue import chosen, static_checks
 from realtime_toolkit.verify.config import Config, Ownership, load_config
-from realtime_toolkit.verify.dynamic import Matrices, cannot_act, run_matrices, table_names
+from realtime_toolkit.verify.dynamic import cannot_act, run_matrices, table_names
 from realtime_toolkit.verify.formats import FORMATS, as_dict, render
 from realtime_toolkit.verify.judging import DYNAMIC, judge
 from realtime_toolkit.verify.leaks import LEK001, hunt
 from realtime_toolkit.verify.linting import LINT, installed, run_pgrls
+from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Report, Rule
+from realtime_toolkit.verify.session import require_schemas, server_version, translated
 from realtime_toolkit.verify.snapshot import SNP001, compare, read_snapshot, snapshot_text, write_snapshot
 from realtime_toolkit.verify.sources import Sources
-from realtime_toolkit.verify.static import require_schemas, run_static, server_version, translated
+from realtime_toolkit.verify.static import run_static
 from realtime_toolkit.verify.tap import pgtap_script
 
 if TYPE_CHECKING:

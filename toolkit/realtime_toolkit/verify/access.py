@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.ownership import Belonging
     from realtime_toolkit.verify.probing import Statement
     from realtime_toolkit.verify.seeding import Row, Seeder
-    from realtime_toolkit.verify.static import Connection
+    from realtime_toolkit.verify.session import Connection
     from realtime_toolkit.verify.tables import Model, Table
 
 

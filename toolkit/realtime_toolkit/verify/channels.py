@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.ownership import Belonging
     from realtime_toolkit.verify.probing import Actor
     from realtime_toolkit.verify.seeding import World
-    from realtime_toolkit.verify.static import Connection
+    from realtime_toolkit.verify.session import Connection
     from realtime_toolkit.verify.tables import Model
 
 EXTENSIONS = ("broadcast", "presence")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from realtime_toolkit.verify.access import Access
-    from realtime_toolkit.verify.static import Connection
+    from realtime_toolkit.verify.session import Connection
     from realtime_toolkit.verify.tables import Model, Table
 
 

@@ -13,36 +13,21 @@ from realtime_toolkit.verify.access import Access, Cell, Command, Probe, Whose
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
+from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.ownership import Belonging, find_belonging
 from realtime_toolkit.verify.probing import Answer, attempt
 from realtime_toolkit.verify.seeding import Seeder, relation
-from realtime_toolkit.verify.static import settings, snapshot
+from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.tables import Model, read_model
 from realtime_toolkit.verify.variation import Change, is_free, single_changes, update
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from realtime_toolkit.verify.config import Config
-    from realtime_toolkit.verify.static import Connection
+    from realtime_toolkit.verify.session import Connection
     from realtime_toolkit.verify.tables import Table
-
-
-@dataclass(frozen=True, slots=True)
-class Matrices:
-    tables: Mapping[str, Table]
-    """All of the user's own, published or not."""
-    access: tuple[Cell, ...]
-    deliveries: tuple[Delivery, ...]
-    channels: tuple[ChannelCell, ...]
-    unmoved: tuple[tuple[str, str, str], ...]
-    """``(table, updated_at, column)``: a second UPDATE of this column did not move it forward."""
-    governed: frozenset[tuple[str, str, Command]]
-    """``(table, role, command)`` where the state of a stranger's row decides whether it is reached: a flag that
-    shares it, say. Then that is a design and no leak."""
-    failed: Mapping[str, str]
-    """Table → why nothing is proven about it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from realtime_toolkit.verify.access import Cell
-    from realtime_toolkit.verify.dynamic import Matrices
+    from realtime_toolkit.verify.matrices import Matrices
     from realtime_toolkit.verify.tables import Table
 
 ACC001 = Rule("ACC001", "access", "A user can read rows of another tenant or user")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.dynamic import Stage
-    from realtime_toolkit.verify.static import Connection
+    from realtime_toolkit.verify.session import Connection
     from realtime_toolkit.verify.tables import Table
 
 LEK001 = Rule("LEK001", "leaks", "A row of one tenant can be read, written or received by another")

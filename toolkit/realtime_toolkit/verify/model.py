@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from realtime_toolkit.verify.dynamic import Matrices
+    from realtime_toolkit.verify.matrices import Matrices
 
 
 class Level(StrEnum):

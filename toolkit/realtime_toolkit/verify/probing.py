@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.ownership import Belonging
     from realtime_toolkit.verify.seeding import World
-    from realtime_toolkit.verify.static import Connection
+    from realtime_toolkit.verify.session import Connection
 
 Statement: TypeAlias = "sql.SQL | sql.Composed"
 ROLES = ("anon", "authenticated", "service_role")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from realtime_toolkit.verify.ownership import Belonging
-    from realtime_toolkit.verify.static import Connection
+    from realtime_toolkit.verify.session import Connection
     from realtime_toolkit.verify.tables import Column, Model, Table
 
 Row = dict[str, str | None]

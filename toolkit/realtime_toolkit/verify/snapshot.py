@@ -20,7 +20,7 @@ from realtime_toolkit.verify.probing import Answer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from realtime_toolkit.verify.dynamic import Matrices
+    from realtime_toolkit.verify.matrices import Matrices
     from realtime_toolkit.verify.model import Report
     from realtime_toolkit.verify.probing import Result
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from realtime_toolkit.verify.static import Connection
+    from realtime_toolkit.verify.session import Connection
 
 _QUERY = Path(__file__).resolve().with_name("tables.sql")
 USERS = "auth.users"

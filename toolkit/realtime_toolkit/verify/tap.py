@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.access import Cell
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.dynamic import Stage
-    from realtime_toolkit.verify.static import Connection
+    from realtime_toolkit.verify.session import Connection
 
 # Undoes what it does: the exception that carries the answer out ends a subtransaction, settings included.
 _REACHED = """\

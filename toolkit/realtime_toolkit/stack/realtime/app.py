@@ -51,7 +51,7 @@ class RealtimeServer:
         """Returns when changes are being read. Raises :class:`psycopg.Error`. Idempotent."""
         if not self._running:
             self._running = True
-            self.faults.on_strike(Striker(self))
+            self.faults.on_strike(Striker(self.server, self.sockets))
             try:
                 await self.server.start()
             except BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from realtime_toolkit import phoenix
 from realtime_toolkit.phoenix import Vsn
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     from realtime_toolkit.stack.realtime.access import Condition, Reader
     from realtime_toolkit.stack.realtime.bindings import Filter
     from realtime_toolkit.stack.realtime.catalog import Table
-    from realtime_toolkit.stack.realtime.channels import Channel
     from realtime_toolkit.stack.realtime.subscriptions import Subscription
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 
 _CATALOG_TTL = 1.0
 """Seconds after which even an unannounced change of the catalogue (of a role's memberships) is seen."""
+
+C = TypeVar("C")
+"""A subscriber: only its identity matters here."""
 
 Bound = tuple[int, "Subscription"]
 """A binding's id and one of the tables it covers."""
@@ -53,13 +55,13 @@ class GroupKey:
 
 
 @dataclass(slots=True, eq=False)
-class Group:
+class Group(Generic[C]):
     key: GroupKey
     bound: dict[int, list[Bound]]
-    members: dict[Channel, None] = field(default_factory=dict)
+    members: dict[C, None] = field(default_factory=dict)
 
 
-class ChangeFeed:
+class ChangeFeed(Generic[C]):
     """Groups of subscribers, and :meth:`process`, which tells them of a batch of changes."""
 
     def __init__(self, max_record_bytes: int) -> None:
@@ -70,9 +72,9 @@ class ChangeFeed:
         self.published: frozenset[int] = frozenset()
         """Tables of which changes are wanted, if ``announced``."""
         self._max_record_bytes = max_record_bytes
-        self._groups: dict[GroupKey, Group] = {}
-        self._of_channel: dict[Channel, Group] = {}
-        self._by_oid: dict[int, dict[Group, None]] = {}
+        self._groups: dict[GroupKey, Group[C]] = {}
+        self._of_channel: dict[C, Group[C]] = {}
+        self._by_oid: dict[int, dict[Group[C], None]] = {}
         self._tables: dict[int, Table] = {}
         self._read_at = 0.0
         self._layouts: dict[int, Layout] = {}
@@ -81,7 +83,7 @@ class ChangeFeed:
 
     # --- subscribers ------------------------------------------------------------------------------
 
-    def subscribe(self, channel: Channel, key: GroupKey, bound: Iterable[Bound]) -> None:
+    def subscribe(self, channel: C, key: GroupKey, bound: Iterable[Bound]) -> None:
         """Put the channel into the group of its like, instead of the one it was in."""
         group = self._groups.get(key)
         if group is not None and channel in group.members:
@@ -99,7 +101,7 @@ class ChangeFeed:
         group.members[channel] = None
         self._of_channel[channel] = group
 
-    def unsubscribe(self, channel: Channel) -> None:
+    def unsubscribe(self, channel: C) -> None:
         group = self._of_channel.pop(channel, None)
         if group is None:
             return
@@ -111,7 +113,7 @@ class ChangeFeed:
                 if not self._by_oid[oid]:
                     del self._by_oid[oid]
 
-    def subscribers(self) -> list[Channel]:
+    def subscribers(self) -> list[C]:
         return list(self._of_channel)
 
     def forget_catalog(self) -> None:
@@ -125,7 +127,7 @@ class ChangeFeed:
 
     async def process(
         self, connection: AsyncConnection[Any], changes: list[wal.RowChange]
-    ) -> list[tuple[list[Channel], list[bytes]]]:
+    ) -> list[tuple[list[C], list[bytes]]]:
         """Frames in order, and to whom, as it was when the batch came. Raises :class:`psycopg.Error` where
         a policy raises."""
         await self._read_catalog(connection, {change.relation.oid for change in changes})
@@ -210,7 +212,7 @@ def _wants(subscription: Subscription, row: Row) -> bool:
 class _Filters:
     """Which rows fulfil which filters: in Python where it can be, else one round trip for all."""
 
-    def __init__(self, batch: list[Row], groups: Iterable[Group]) -> None:
+    def __init__(self, batch: list[Row], groups: Iterable[Group[Any]]) -> None:
         self._batch = batch
         self._conditions: dict[tuple[int, Filter], Condition] = {
             (oid, condition.filter): condition
@@ -257,7 +259,7 @@ class _Filters:
 async def _visible(
     connection: AsyncConnection[Any],
     batch: list[Row],
-    groups: Iterable[Group],
+    groups: Iterable[Group[Any]],
     matches: _Filters,
     xids: set[int],
 ) -> dict[Reader, set[int]]:
@@ -298,7 +300,7 @@ class _Frames:
         self._frames: dict[tuple[int, Any, str, Vsn, bool, tuple[int, ...]], bytes] = {}
 
     def of(
-        self, group: Group, batch: list[Row], matches: _Filters, seen: dict[Reader, set[int]]
+        self, group: Group[Any], batch: list[Row], matches: _Filters, seen: dict[Reader, set[int]]
     ) -> list[bytes]:
         reader = group.key.reader
         visible = seen.get(reader, set())

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
@@ -27,7 +27,6 @@ from realtime_toolkit.stack.realtime.limits import external_size
 if TYPE_CHECKING:
     from realtime_toolkit.stack.realtime.join import JoinConfig
     from realtime_toolkit.stack.realtime.server import Server
-    from realtime_toolkit.stack.realtime.sessions import Session
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 
@@ -37,9 +36,19 @@ _RECHECK = 300.0
 Push = Message | UserBroadcast
 
 
+class Line(Protocol):
+    """What a channel needs of the session that it is one of."""
+
+    vsn: Vsn
+    headers: str
+
+    def send_frame(self, data: bytes) -> None: ...
+    def forget(self, channel: Channel) -> None: ...
+
+
 class Channel:
     def __init__(
-        self, server: Server, session: Session, topic: str, join_ref: Any, config: JoinConfig, token: str
+        self, server: Server, session: Line, topic: str, join_ref: Any, config: JoinConfig, token: str
     ) -> None:
         self.server = server
         self.session = session

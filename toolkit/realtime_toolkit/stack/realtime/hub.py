@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from realtime_toolkit import phoenix
 from realtime_toolkit.phoenix import Message, UserBroadcast, Vsn
 from realtime_toolkit.stack.realtime.framing import frame
 from realtime_toolkit.stack.realtime.presence import Diff, Presence
 
-if TYPE_CHECKING:
-    from realtime_toolkit.stack.realtime.channels import Channel
-
 Topic = tuple[str, bool]
 """Name without ``realtime:``, and whether it is private: two worlds."""
 
 
+class Member(Protocol):
+    """What the hub needs of a channel."""
+
+    vsn: Vsn
+    replayed: set[str]
+
+    @property
+    def may_read_broadcast(self) -> bool: ...
+    @property
+    def may_read_presence(self) -> bool: ...
+    def deliver(self, data: bytes) -> None: ...
+    def send_frame(self, data: bytes) -> None: ...
+
+
 class Hub:
     def __init__(self) -> None:
-        self._channels: dict[Topic, dict[Channel, None]] = {}
+        self._channels: dict[Topic, dict[Member, None]] = {}
         self._presence: dict[Topic, Presence] = {}
 
-    def join(self, topic: Topic, channel: Channel) -> None:
+    def join(self, topic: Topic, channel: Member) -> None:
         self._channels.setdefault(topic, {})[channel] = None
 
-    def leave(self, topic: Topic, channel: Channel) -> None:
+    def leave(self, topic: Topic, channel: Member) -> None:
         channels = self._channels.get(topic, {})
         channels.pop(channel, None)
         if not channels:
             self._channels.pop(topic, None)
 
-    def channels(self, topic: Topic) -> list[Channel]:
+    def channels(self, topic: Topic) -> list[Member]:
         return list(self._channels.get(topic, ()))
 
     def broadcast(
@@ -39,7 +50,7 @@ class Hub:
         topic: Topic,
         message: Message | UserBroadcast,
         *,
-        sender: Channel | None = None,
+        sender: Member | None = None,
         message_id: str | None = None,
     ) -> None:
         """To every channel of the topic but the sender, each encoding made once."""
@@ -54,10 +65,10 @@ class Hub:
     def presence(self, topic: Topic) -> Presence:
         return self._presence.get(topic) or Presence()
 
-    def track(self, topic: Topic, channel: Channel, key: str, payload: dict[str, object]) -> Diff:
+    def track(self, topic: Topic, channel: Member, key: str, payload: dict[str, object]) -> Diff:
         return self._presence.setdefault(topic, Presence()).track(channel, key, payload)
 
-    def untrack(self, topic: Topic, channel: Channel) -> Diff | None:
+    def untrack(self, topic: Topic, channel: Member) -> Diff | None:
         presence = self._presence.get(topic)
         diff = None if presence is None else presence.untrack(channel)
         if presence is not None and not presence.metas:
@@ -72,7 +83,7 @@ class Hub:
                 count()
                 channel.send_frame(data)
 
-    def all(self) -> Iterable[Channel]:
+    def all(self) -> Iterable[Member]:
         return [channel for channels in self._channels.values() for channel in channels]
 
 

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
@@ -20,7 +20,7 @@ from realtime_toolkit.stack.realtime.access import ask_settled
 from realtime_toolkit.stack.realtime.bindings import BindingError
 from realtime_toolkit.stack.realtime.changes import ChangeFeed, GroupKey
 from realtime_toolkit.stack.realtime.database import Link
-from realtime_toolkit.stack.realtime.hub import Hub, Topic
+from realtime_toolkit.stack.realtime.hub import Hub, Member, Topic
 from realtime_toolkit.stack.realtime.join import JoinError
 from realtime_toolkit.stack.realtime.limits import Limits, RateCounter
 from realtime_toolkit.stack.realtime.pace import Pace, draw
@@ -30,13 +30,30 @@ from realtime_toolkit.wal import decoder as wal
 from realtime_toolkit.wal.reader import ReplicationReader
 
 if TYPE_CHECKING:
-    from realtime_toolkit.stack.realtime.channels import Channel
+    from realtime_toolkit.stack.realtime.access import Reader
     from realtime_toolkit.stack.realtime.faults import Faults
+    from realtime_toolkit.stack.realtime.join import JoinConfig
     from realtime_toolkit.stack.realtime.presence import Diff
     from realtime_toolkit.stack.realtime.rows import Row
-    from realtime_toolkit.stack.realtime.sessions import Session
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
+
+
+class Subscriber(Member, Protocol):
+    """What the server needs of a channel."""
+
+    topic: str
+    name: str
+    join_ref: Any
+    config: JoinConfig
+    closed: bool
+    subscription: asyncio.Task[None] | None
+
+    @property
+    def reader(self) -> Reader: ...
+    @property
+    def refusal(self) -> str: ...
+    def system(self, extension: str, status: str, message: str) -> None: ...
 
 
 class Server:
@@ -54,9 +71,10 @@ class Server:
         self.limits = limits
         self.pace = pace
         self.hub = Hub()
-        self.feed = ChangeFeed(limits.max_record_bytes)
+        self.feed: ChangeFeed[Subscriber] = ChangeFeed(limits.max_record_bytes)
         self.feed.distort = self._distort_rows
-        self.users: set[Session] = set()
+        self.users: set[object] = set()
+        """Sessions with a channel."""
         self.auth = Link(database_url, "realtime_connect")
         self._admin = Link(database_url, "realtime_subscription_manager")
         self._rls = Link(database_url, "realtime_rls")
@@ -133,7 +151,7 @@ class Server:
     def binding_id(params: dict[str, Any]) -> int:
         return phash2(params)
 
-    def heard(self, session: Session) -> bool:
+    def heard(self) -> bool:
         """Whether a heartbeat is answered."""
         return not (self.faults.armed and self.faults.strike("mute-heartbeats"))
 
@@ -195,7 +213,7 @@ class Server:
         if sent is not None and not (self.faults.armed and self.faults.strike("send-swallowed")):
             messages.send(self.hub, sent)
 
-    def _deliver(self, channels: list[Channel], frames: list[bytes]) -> None:
+    def _deliver(self, channels: list[Subscriber], frames: list[bytes]) -> None:
         if not frames:
             return
         data = b"".join(frames)
@@ -253,7 +271,7 @@ class Server:
 
     # --- subscriptions ----------------------------------------------------------------------------
 
-    async def subscribe(self, channel: Channel) -> bool:
+    async def subscribe(self, channel: Subscriber) -> bool:
         """Subscribe the channel's bindings, and tell it. Tries again only while the database is away."""
         if not self._subscribed_before:
             self._subscribed_before = True
@@ -277,7 +295,7 @@ class Server:
                 return True
         return False
 
-    async def _subscribe(self, channel: Channel) -> None:
+    async def _subscribe(self, channel: Subscriber) -> None:
         params = channel.config.changes
         parsed = [bindings.parse(item) for item in params]
         reader = channel.reader
@@ -296,7 +314,7 @@ class Server:
         key = GroupKey(channel.topic, channel.vsn, channel.config.new_api, reader, text, oids)
         self.feed.subscribe(channel, key, bound)
 
-    def resubscribe(self, channel: Channel, *, lapses: bool = False) -> None:
+    def resubscribe(self, channel: Subscriber, *, lapses: bool = False) -> None:
         """Subscribe again, after the pace's delay; until then the old subscription goes on. If it cannot be
         had again, the old one goes on still, or else ``lapses``."""
         if channel.closed or not channel.config.changes:
@@ -305,7 +323,7 @@ class Server:
             channel.subscription.cancel()
         channel.subscription = self.spawn(self._resubscribe(channel, lapses=lapses))
 
-    async def _resubscribe(self, channel: Channel, *, lapses: bool) -> None:
+    async def _resubscribe(self, channel: Subscriber, *, lapses: bool) -> None:
         await asyncio.sleep(draw(self.pace.resubscribe))
         if not await self.subscribe(channel) and lapses:
             self.feed.unsubscribe(channel)
@@ -355,7 +373,7 @@ class Server:
 
     # --- private topics ---------------------------------------------------------------------------
 
-    async def replay(self, channel: Channel) -> list[Message | UserBroadcast]:
+    async def replay(self, channel: Subscriber) -> list[Message | UserBroadcast]:
         """What the join asks to have repeated. Raises :class:`JoinError`."""
         config = channel.config
         if not config.has_replay:
@@ -380,7 +398,7 @@ class Server:
         channel.replayed = {id_ for id_, _ in found}
         return [dataclasses.replace(message, join_ref=channel.join_ref) for _, message in found]
 
-    async def tell_replication_ready(self, channel: Channel) -> None:
+    async def tell_replication_ready(self, channel: Subscriber) -> None:
         await self.reader.connected.wait()
         channel.system("system", "ok", "Replication connection established")
 

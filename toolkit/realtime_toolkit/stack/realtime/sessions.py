@@ -85,7 +85,7 @@ class Session:
     def _dispatch(self, push: Push) -> None:
         channel = self.channels.get(push.topic) if isinstance(push.topic, str) else None
         if push.topic == "phoenix" and push.event == "heartbeat":
-            if self.server.heard(self):
+            if self.server.heard():
                 self.send(phoenix.reply(push, "ok", {}))
         elif channel is not None:
             channel.push(push)

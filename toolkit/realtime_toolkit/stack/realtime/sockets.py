@@ -11,7 +11,7 @@ import http
 import json
 import logging
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.datastructures import Headers
@@ -25,7 +25,7 @@ from realtime_toolkit.stack.realtime import tokens
 from realtime_toolkit.stack.realtime.sessions import Session
 
 if TYPE_CHECKING:
-    from realtime_toolkit.stack.realtime.app import RealtimeServer
+    from realtime_toolkit.stack.realtime.server import Server
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 
@@ -50,10 +50,20 @@ class _Protocol(ServerProtocol):
         super().fail(code)
 
 
+class Host(Protocol):
+    """What a socket needs of the server that it belongs to."""
+
+    server: Server
+    sockets: set[Socket]
+
+    def admit(self, path: str, headers: Headers) -> tuple[Vsn, str]:
+        """Raises :class:`RefusedError`."""
+
+
 class Socket(asyncio.Protocol):
     """Lives from the upgrade request to the end of the connection."""
 
-    def __init__(self, realtime: RealtimeServer, connections: set[Any] | None) -> None:
+    def __init__(self, realtime: Host, connections: set[Any] | None) -> None:
         self.session: Session | None = None
         self.last_frame = time.monotonic()
         self._realtime = realtime

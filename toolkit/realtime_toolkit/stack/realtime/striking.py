@@ -13,9 +13,9 @@ from realtime_toolkit.stack.realtime.framing import frame
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from realtime_toolkit.stack.realtime.app import RealtimeServer
     from realtime_toolkit.stack.realtime.channels import Channel
     from realtime_toolkit.stack.realtime.faults import Fault
+    from realtime_toolkit.stack.realtime.server import Server, Subscriber
     from realtime_toolkit.stack.realtime.sockets import Socket
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
@@ -24,9 +24,9 @@ log = logging.getLogger("realtime_toolkit.stack.realtime")
 class Striker:
     """Carries out the faults that strike at once. Faults may come from any thread."""
 
-    def __init__(self, realtime: RealtimeServer) -> None:
-        self._realtime = realtime
-        self._server = realtime.server
+    def __init__(self, server: Server, sockets: set[Socket]) -> None:
+        self._server = server
+        self._open = sockets
         self._loop = asyncio.get_running_loop()
 
     def __call__(self, fault: Fault) -> None:
@@ -62,7 +62,7 @@ class Striker:
     # --- sockets ----------------------------------------------------------------------------------
 
     def _sockets(self) -> list[Socket]:
-        return [socket for socket in self._realtime.sockets if socket.session is not None]
+        return [socket for socket in self._open if socket.session is not None]
 
     def _channels(self) -> Iterable[Channel]:
         for socket in self._sockets():
@@ -92,7 +92,7 @@ class Striker:
             self._server.feed.unsubscribe(channel)
         self._loop.call_later(fault.number, self._resubscribe, channels)
 
-    def _resubscribe(self, channels: list[Channel]) -> None:
+    def _resubscribe(self, channels: list[Subscriber]) -> None:
         for channel in channels:
             self._server.resubscribe(channel)
 

@@ -1,0 +1,30 @@
+"""What the dynamic checks measure, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from realtime_toolkit.verify.access import Cell, Command
+    from realtime_toolkit.verify.channels import ChannelCell
+    from realtime_toolkit.verify.delivery import Delivery
+    from realtime_toolkit.verify.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Matrices:
+    tables: Mapping[str, Table]
+    """All of the user's own, published or not."""
+    access: tuple[Cell, ...]
+    deliveries: tuple[Delivery, ...]
+    channels: tuple[ChannelCell, ...]
+    unmoved: tuple[tuple[str, str, str], ...]
+    """``(table, updated_at, column)``: a second UPDATE of this column did not move it forward."""
+    governed: frozenset[tuple[str, str, Command]]
+    """``(table, role, command)`` where the state of a stranger's row decides whether it is reached: a flag that
+    shares it, say. Then that is a design and no leak."""
+    failed: Mapping[str, str]
+    """Table → why nothing is proven about it."""
