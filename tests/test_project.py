@@ -29,7 +29,7 @@ SOURCE = ROOT / "toolkit" / "realtime_toolkit"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "model", "events"}),
     frozenset({"phoenix", "replica", "wal.decoder"}),
-    frozenset({"settings", "retry", "store", "migrate", "wal", "follow"}),
+    frozenset({"settings", "tasks", "tokens", "retry", "store", "migrate", "wal", "follow"}),
     frozenset({"write", "prove", "verify"}),
     frozenset({"stack"}),
     frozenset({"cli", "testing", "demo", "bench"}),

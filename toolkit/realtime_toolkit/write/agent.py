@@ -20,7 +20,8 @@ from uuid import UUID, uuid4, uuid5
 
 from realtime_toolkit.errors import IllegalTransition, StaleAttempt, ToolkitError
 from realtime_toolkit.model import Status
-from realtime_toolkit.retry import persist, see_through, to_its_end
+from realtime_toolkit.retry import persist
+from realtime_toolkit.tasks import see_through, to_its_end
 from realtime_toolkit.write.chunking import Outbox
 from realtime_toolkit.write.updater import ThrottledMessageUpdater
 
@@ -172,10 +173,12 @@ class Run:
         self._message = ""
         self._updater: ThrottledMessageUpdater | None = None
 
-    async def to_the_end(self, tokens: AsyncIterable[str], *, cancelled: bool = False) -> Outcome:
+    async def to_the_end(
+        self, tokens: AsyncIterable[str], *, cancelled: asyncio.CancelledError | None = None
+    ) -> Outcome:
         try:
-            if cancelled:
-                raise asyncio.CancelledError
+            if cancelled is not None:
+                raise cancelled
             async with self._lease():
                 status = await self._stream(tokens)
         except _CancelledInDatabase:
@@ -213,8 +216,8 @@ class Run:
         )
         try:
             async with self._updater as answer:
-                if cancelled:  # while the message was made: so it must end, too
-                    raise asyncio.CancelledError
+                if cancelled is not None:  # while the message was made: so it must end, too
+                    raise cancelled
                 async for token in tokens:
                     await answer.append(token)
         except IllegalTransition:

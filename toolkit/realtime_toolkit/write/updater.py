@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from realtime_toolkit.errors import ContentMismatch, StoreUnavailable, ToolkitError
 from realtime_toolkit.model import Status
-from realtime_toolkit.retry import persist, see_through, to_its_end
+from realtime_toolkit.retry import persist
+from realtime_toolkit.tasks import see_through, to_its_end
 from realtime_toolkit.write.chunking import CHECKPOINT, CHUNK_BYTES, INTERVAL, Mode, Outbox, Throttle
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ class ThrottledMessageUpdater:
         self._owner = asyncio.current_task()
         self._cancelling = self._owner.cancelling() if self._owner else 0
         self._writer = asyncio.create_task(self._write(), name=f"write message {self._message}")
-        if cancelled:  # too late to leave no trace: the message has begun, so it must end
-            await self.__aexit__(asyncio.CancelledError, None, None)
-            raise asyncio.CancelledError
+        if cancelled is not None:  # too late to leave no trace: the message has begun, so it must end
+            await self.__aexit__(asyncio.CancelledError, cancelled, None)
+            raise cancelled
         return self
 
     async def __aexit__(
