@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from realtime_toolkit.errors import ConfigError, ToolkitError, Unreachable
 from realtime_toolkit.tasks import NotOursError, theirs
@@ -46,7 +46,9 @@ class TokenSource:
         if self._given is None or isinstance(self._given, str):
             return self._given
         try:
-            token = await theirs(self._given, "the token callback", within=self._within)
+            token: str | None = await theirs(
+                cast("Callable[[], Any]", self._given), "the token callback", within=self._within
+            )
         except ToolkitError as error:
             if error.retryable:
                 raise
