@@ -39,12 +39,25 @@ KINDS: tuple[Kind, ...] = (
     Kind("not-decoded", "L4", 60.0, True, "tables published from now on are not decoded for S seconds"),
     Kind("rate-limit", "L5", 5.0, True, "changes are skipped for S seconds, as above the rate limit"),
     Kind("batch-lost", "L6", None, False, "the next batch is lost, as if a policy had raised"),
-    Kind("slot-lost", "L7", 1.0, True, "the WAL is not read for S seconds; then from a new slot"),
+    Kind(
+        "slot-lost",
+        "L7",
+        1.0,
+        True,
+        "the replication connection ends; after S seconds the WAL is read from a new slot, and nobody is told",
+    ),
     Kind("truncated", "L8", "toast", False, "the next change comes without values: toast, 413, 400 or 401"),
     Kind("send-swallowed", "L9", None, False, "the next broadcast from the database is not sent"),
     Kind("replay-capped", "L10", 1.0, False, "the next replay has no more than N messages"),
     Kind("delete-lost", "L11", None, False, "the next DELETE is told to nobody, as under a scope filter"),
     Kind("cut-transaction", "L12", 100.0, False, "the next larger transaction arrives cut after N changes"),
+    Kind(
+        "connections-lost",
+        "",
+        1.0,
+        True,
+        "as slot-lost, but every connection to the database ends; afterwards all channels subscribe again",
+    ),
     Kind("abort", "", None, True, "every socket is cut without a close frame"),
     Kind("close", "", 1011.0, True, "every socket is closed with the code N"),
     Kind("half-open", "", None, True, "every socket stays open, and nothing is read or written any more"),
@@ -205,6 +218,6 @@ def schedule(
     planned: list[Planned] = []
     at = chances.expovariate(1 / every)
     while at < seconds:
-        planned.append(Planned(round(at, 3), chances.choice(faults)))
+        planned.append(Planned(min(round(at, 3), seconds), chances.choice(faults)))
         at += chances.expovariate(1 / every)
     return tuple(planned)
