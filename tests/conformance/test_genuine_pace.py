@@ -86,8 +86,12 @@ async def test_broadcasts_from_the_database_do_not_wait_for_a_poll(harness: Harn
         for number in (1, 2):  # the second finds changes waiting
             send = f"""select realtime.send('{{"n": {number}}}', 'e', 'room')"""
             await execute(served, f"insert into things values ({number}, 'x')", send)
-            await talking.until(lambda n=number: len(talking.broadcasts("realtime:room")) == n)
+            await _hears(talking, number)
         assert talking.records(TOPIC) == []
+
+
+async def _hears(talking: Talk, number: int) -> None:
+    await talking.until(lambda: len(talking.broadcasts("realtime:room")) == number)
 
 
 async def _delay(served: Served, talking: Talk, number: int) -> float:

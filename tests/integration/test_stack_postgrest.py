@@ -103,7 +103,7 @@ async def test_its_settings_in_the_database_are_honoured(
         options = AsyncClientOptions(httpx_client=http)
         client = await acreate_client(stack.url, stack.service_role_key, options)
         notes = client.schema("app").table("notes").select("id").order("id")
-        assert [row["id"] for row in (await notes.execute()).data] == [1, 2, 3]
+        assert (await notes.execute()).data == [{"id": 1}, {"id": 2}, {"id": 3}]
         with psycopg.connect(stack.database_url, autocommit=True) as db:
             db.execute("alter role authenticator set pgrst.db_max_rows = '4'")
             db.execute("notify pgrst, 'reload config'")

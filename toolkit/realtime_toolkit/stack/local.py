@@ -26,7 +26,8 @@ from realtime_toolkit.stack.postgres.branches import Branch, Trunk
 from realtime_toolkit.stack.postgres.container import Container, remove_recorded
 from realtime_toolkit.stack.postgres.external import External, drop_recorded
 from realtime_toolkit.stack.postgres.places import cache_dir, state_dir
-from realtime_toolkit.stack.postgres.reserve import KEYS_FILE, listening, owned, scratch, write_private
+from realtime_toolkit.stack.postgres.private import write_private
+from realtime_toolkit.stack.postgres.reserve import KEYS_FILE, listening, owned, scratch
 from realtime_toolkit.stack.postgres.residue import Claim, records, sweep
 from realtime_toolkit.stack.postgres.server import HOST
 from realtime_toolkit.stack.postgres.sources import Embedded, Place, Source

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realtime_toolkit.stack.postgres.private import open_log
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -108,7 +110,7 @@ def spawn(
     identity: dict[str, Any] = {}
     if user is not None:
         identity = {"user": user.uid, "group": user.gid, "extra_groups": []}
-    with log.open("ab") as output:
+    with os.fdopen(open_log(log), "ab") as output:
         return subprocess.Popen(
             [str(part) for part in argv],
             stdin=subprocess.DEVNULL,

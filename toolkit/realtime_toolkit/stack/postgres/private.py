@@ -1,0 +1,42 @@
+"""Files and folders that nobody else on the machine can read."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from realtime_toolkit.stack.postgres.process import OsUser
+
+
+def give(path: Path, user: OsUser | None) -> None:
+    """Make it the server's own, where that runs as somebody else."""
+    if user is not None:
+        os.chown(path, user.uid, user.gid)
+
+
+def folder(path: Path, user: OsUser | None = None) -> Path:
+    """A new folder of mode 0700."""
+    path.mkdir(mode=0o700)
+    give(path, user)
+    return path
+
+
+def write_private(file: Path, text: str, user: OsUser | None = None) -> None:
+    """All of it or nothing, readable by its owner only."""
+    draft = file.with_name(f".{file.name}.new")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as writing:
+            writing.write(text)
+        give(draft, user)
+        draft.replace(file)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(file)) from None
+
+
+def open_log(file: Path) -> int:
+    """A descriptor to append to a log: what is logged may quote data."""
+    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
