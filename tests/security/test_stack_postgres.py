@@ -17,7 +17,7 @@ import pytest
 from realtime_toolkit.stack import LocalStack
 from realtime_toolkit.stack.postgres import server as postgres
 from realtime_toolkit.stack.postgres.places import cache_dir
-from realtime_toolkit.stack.postgres.process import unprivileged_user
+from realtime_toolkit.stack.postgres.private import unprivileged_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,14 +1,35 @@
-"""Files and folders that nobody else on the machine can read."""
+"""Files and folders that nobody else on the machine can read, and the account that Postgres runs as."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from realtime_toolkit.stack.postgres.process import OsUser
+
+@dataclass(frozen=True, slots=True)
+class OsUser:
+    """Whom to run as: Postgres refuses to run as root."""
+
+    uid: int
+    gid: int
+
+
+def unprivileged_user() -> OsUser | None:
+    """``None`` when not root. No account is created: an existing harmless one is used."""
+    if os.name != "posix" or os.geteuid() != 0:
+        return None
+    import pwd
+
+    for name in ("pgserver", "nobody"):
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            return OsUser(entry.pw_uid, entry.pw_gid)
+    return OsUser(65534, 65534)
 
 
 def give(path: Path, user: OsUser | None) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import ConfigError, PortInUse
-from realtime_toolkit.stack.postgres.process import unprivileged_user
+from realtime_toolkit.stack.postgres.private import unprivileged_user
 from realtime_toolkit.stack.postgres.server import HOST
 
 if TYPE_CHECKING:

@@ -23,15 +23,8 @@ import psycopg
 from psycopg import sql
 
 from realtime_toolkit.errors import ConfigError, PortInUse, StackError
-from realtime_toolkit.stack.postgres.private import give, write_private
-from realtime_toolkit.stack.postgres.process import (
-    OsUser,
-    ProcessId,
-    end,
-    spawn,
-    unprivileged_user,
-    wait_exit,
-)
+from realtime_toolkit.stack.postgres.private import OsUser, give, unprivileged_user, write_private
+from realtime_toolkit.stack.postgres.process import ProcessId, end, spawn, wait_exit
 from realtime_toolkit.tasks import Deadline
 
 if TYPE_CHECKING:

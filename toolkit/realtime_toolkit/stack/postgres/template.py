@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from realtime_toolkit import migrate
-from realtime_toolkit.stack.postgres.process import unprivileged_user
+from realtime_toolkit.stack.postgres.private import unprivileged_user
 from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, Install, init_data
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from realtime_toolkit.stack.postgres.process import OsUser
+    from realtime_toolkit.stack.postgres.private import OsUser
     from realtime_toolkit.stack.postgres.residue import Claim
 
 _LAYOUT = "2"  # raise it when a prepared directory is made differently
