@@ -35,7 +35,7 @@ from realtime_toolkit.verify.leaks import LEK001, hunt
 from realtime_toolkit.verify.linting import LINT, installed, run_pgrls
 from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Report, Rule
-from realtime_toolkit.verify.session import require_schemas, server_version, translated
+from realtime_toolkit.verify.session import require_schemas, require_tables, server_version, translated
 from realtime_toolkit.verify.snapshot import SNP001, compare, read_snapshot, snapshot_text, write_snapshot
 from realtime_toolkit.verify.sources import Sources
 from realtime_toolkit.verify.static import run_static
@@ -104,6 +104,7 @@ def verify(
     with closing(connect(dsn)) as connection, translated(dsn):
         version = server_version(connection)
         require_schemas(connection, schemas)
+        require_tables(connection, config.expected)
         # The dynamic checks leave out what a static one has said, so all of those run; shown is what was asked.
         results = run_static(connection, static_checks(), schemas=schemas, expected=config.expected)
         if codes & _DYNAMIC_CODES:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from realtime_toolkit.errors import InputError
+from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.model import Level, Outcome
 
 if TYPE_CHECKING:
@@ -38,11 +39,14 @@ def _text(report: Report, strict: bool) -> str:
 
 
 def render_finding(finding: Finding) -> str:
-    """One finding for people, in three lines."""
-    where = f" ({finding.file}:{finding.line})" if finding.file else ""
-    return (
-        f"{finding.code} {finding.level} {finding.object}{where}\n  {finding.detail}\n  mend: {finding.fix}\n"
-    )
+    """One finding for people, in three lines, and what shows it."""
+    where = f" ({shown(finding.file)}:{finding.line})" if finding.file else ""
+    head = f"{finding.code} {finding.level} {finding.object}{where}"
+    return f"{head}\n  {_told(finding)}\n  mend: {finding.fix}\n"
+
+
+def _told(finding: Finding) -> str:
+    return f"{finding.detail} To see it run:\n{finding.script}" if finding.script else finding.detail
 
 
 def _summary(report: Report, strict: bool) -> str:
@@ -164,7 +168,7 @@ def _sarif_result(finding: Finding, *, known: bool = False) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "level": finding.level.value,
-        "message": {"text": f"{finding.detail}\nMend: {finding.fix}"},
+        "message": {"text": f"{_told(finding)}\nMend: {finding.fix}"},
         "locations": [location],
         "partialFingerprints": {"realtimeToolkit/v1": finding.fingerprint},
     }
@@ -190,7 +194,7 @@ def _annotation(finding: Finding) -> str:
     level = "error" if finding.level is Level.ERROR else "warning"
     place = f"file={_property(finding.file)},line={finding.line or 1}," if finding.file else ""
     title = _property(f"{finding.code} {finding.object}")
-    message = _data(f"{finding.detail}\nMend: {finding.fix}")
+    message = _data(f"{_told(finding)}\nMend: {finding.fix}")
     return f"::{level} {place}title={title}::{message}"
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from realtime_toolkit.migrate.sqlsplit import printable
+from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Command
 from realtime_toolkit.verify.dynamic import staged
 from realtime_toolkit.verify.probing import Answer
@@ -57,7 +59,7 @@ def pgtap_script(connection: Connection, config: Config, *, schemas: Sequence[st
             "set local search_path = public, extensions;",
             f"select plan({len(tests)});",
             "",
-            *(f"{row};" for row in rows),
+            *(f"{printable(row)};" for row in rows),
             "",
             _REACHED,
             "",
@@ -77,7 +79,7 @@ def _test(stage: Stage, cell: Cell) -> str:
     context = stage.connection
     before = [statement.as_string(context) for statement in probe.before]
     verb = "can" if cell.result.answer is Answer.ALLOW else "cannot"
-    return (
+    return printable(
         sql.SQL("select is(pg_temp.reached({}, {}, {}::text[], {}), {}, {});")
         .format(
             sql.Literal(cell.role),
@@ -85,7 +87,9 @@ def _test(stage: Stage, cell: Cell) -> str:
             sql.Literal(before),
             sql.Literal(probe.statement.as_string(context)),
             sql.Literal(cell.result.answer.value),
-            sql.Literal(f"{cell.role} {verb} {cell.command.value} a row of {cell.table}: {cell.whose.value}"),
+            sql.Literal(
+                f"{cell.role} {verb} {cell.command.value} a row of {shown(cell.table)}: {cell.whose.value}"
+            ),
         )
         .as_string(context)
     )
