@@ -16,6 +16,7 @@ ACTED_ON = (
 )
 """For a regular expression's brackets; listed, so that it is the same under every version of Unicode."""
 _ACTED_ON = re.compile(f"[{ACTED_ON}]")
+_IN_JSON = re.compile(f"(?!\n)[{ACTED_ON}]")
 _SPELLED = re.compile(rf"[{ACTED_ON}]|\\(?=[\\nrtxuU{ACTED_ON}])")
 _SECRET = re.compile(r"(://[^\s:/@]*:)[^\s]*(?=@)")
 
@@ -43,3 +44,13 @@ def shown_lines(text: str) -> str:
 def without_secrets(text: str) -> str:
     """Without the password of an address in it (``scheme://user:password@host``)."""
     return _SECRET.sub(r"\1…", text)
+
+
+def shown_json(text: str) -> str:
+    """JSON text that says the same and holds nothing a terminal acts on; its line breaks stay."""
+    return _IN_JSON.sub(_json_escape, text)
+
+
+def _json_escape(odd: re.Match[str]) -> str:
+    units = odd[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

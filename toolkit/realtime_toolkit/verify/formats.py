@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from realtime_toolkit.errors import InputError
-from realtime_toolkit.shown import shown
+from realtime_toolkit.shown import shown, shown_json
 from realtime_toolkit.verify.model import Level, Outcome
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def _text(report: Report, strict: bool) -> str:
     blocks = [render_finding(finding) for finding in report.findings]
     for outcome in (Outcome.UNDECIDED, Outcome.SKIPPED):
         blocks += [f"{outcome} {c.rule.code} {c.rule.title}: {c.reason}" for c in report.of(outcome)]
+    blocks += [f"note: {note}" for note in report.notes]
     return "\n".join([*blocks, _summary(report, strict)])
 
 
@@ -61,13 +62,14 @@ def _summary(report: Report, strict: bool) -> str:
 
 
 def as_dict(report: Report, *, strict: bool = False) -> dict[str, Any]:
-    """``{ok, server_version, seconds, findings, known, checks: [{code, group, title, outcome, …}]}``."""
+    """``{ok, server_version, seconds, findings, known, notes, checks: [{code, group, title, outcome, …}]}``."""
     return {
         "ok": report.ok(strict=strict),
         "server_version": report.server_version,
         "seconds": round(report.seconds, 3),
         "findings": [asdict(finding) for finding in report.findings],
         "known": [asdict(finding) for finding in report.known],
+        "notes": list(report.notes),
         "checks": [_check(check) for check in report.checks],
     }
 
@@ -85,7 +87,7 @@ def _check(check: CheckResult) -> dict[str, Any]:
 
 
 def _json(report: Report, strict: bool) -> str:
-    return json.dumps(as_dict(report, strict=strict), ensure_ascii=False, indent=2)
+    return shown_json(json.dumps(as_dict(report, strict=strict), ensure_ascii=False, indent=2))
 
 
 # -- JUnit --------------------------------------------------------------------------------------------
@@ -142,9 +144,8 @@ def _sarif(report: Report, strict: bool) -> str:
             }
         ],
     }
-    return json.dumps(
-        {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, ensure_ascii=False, indent=2
-    )
+    log = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
+    return shown_json(json.dumps(log, ensure_ascii=False, indent=2))
 
 
 def _sarif_rule(check: CheckResult) -> dict[str, Any]:
@@ -187,6 +188,7 @@ def _github(report: Report, strict: bool) -> str:
     for outcome in (Outcome.UNDECIDED, Outcome.SKIPPED):
         level = "error" if strict else "notice"
         lines += [f"::{level} title={c.rule.code} {outcome}::{_data(c.reason)}" for c in report.of(outcome)]
+    lines += [f"::notice title=verify::{_data(note)}" for note in report.notes]
     return "\n".join([*lines, _summary(report, strict)])
 
 

@@ -55,14 +55,19 @@ class Leak:
 
 
 def hunt(
-    connection: Connection, config: Config, *, schemas: Sequence[str] = (), examples: int = EXAMPLES
+    connection: Connection,
+    config: Config,
+    *,
+    schemas: Sequence[str] = (),
+    examples: int = EXAMPLES,
+    alone: bool = False,
 ) -> CheckResult:
     """One finding for the first leak, shrunk. SKIPPED where Hypothesis is not installed."""
     try:
         import hypothesis
     except ImportError:
         return CheckResult(LEK001, Outcome.SKIPPED, reason="needs hypothesis: pip install hypothesis")
-    with staged(connection, config, schemas=schemas) as stage:
+    with staged(connection, config, schemas=schemas, alone=alone) as stage:
         hunter = _Hunter(stage)
         found = _search(hypothesis, hunter, examples)
         statements = hunter.statements(found[1]) if found else []

@@ -110,6 +110,13 @@ class Report:
     def known(self) -> tuple[Finding, ...]:
         return tuple(finding for check in self.checks for finding in check.known)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else is to be known: no finding, a line each."""
+        moving = shown(", ".join(self.matrices.moving)) if self.matrices else ""
+        told = "the numbers that the probes took of these sequences stay taken, others being at work on the database"
+        return (f"{told}: {moving}",) if moving else ()
+
     def of(self, outcome: Outcome) -> tuple[CheckResult, ...]:
         return tuple(check for check in self.checks if check.outcome is outcome)
 

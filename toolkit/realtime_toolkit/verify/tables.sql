@@ -13,6 +13,10 @@ select json_build_object(
   'tracked', (
     select json_agg(json_build_object('relation', t.fqn, 'kind', k.kind, 'scope_column', k.scope_column) order by t.fqn)
     from tracked k join own_table t using (relid)),
+  'sequences', (
+    select json_object_agg(format('%I.%I', u.name, c.relname), q.seqincrement order by u.name, c.relname)
+    from pg_sequence q join pg_class c on c.oid = q.seqrelid join user_schema u on u.oid = c.relnamespace
+    where c.relpersistence <> 't'),
   'tables', (
     select json_agg(json_build_object(
       'name', t.fqn, 'kind', t.kind, 'published', t.relid in (select relid from published), 'rls', t.rls,

@@ -45,9 +45,11 @@ end
 $reached$;"""
 
 
-def pgtap_script(connection: Connection, config: Config, *, schemas: Sequence[str] = ()) -> str:
+def pgtap_script(
+    connection: Connection, config: Config, *, schemas: Sequence[str] = (), alone: bool = False
+) -> str:
     """A test file that holds what is true now: rows for three people, then one test a cell that is decided."""
-    with staged(connection, config, schemas=schemas) as stage:
+    with staged(connection, config, schemas=schemas, alone=alone) as stage:
         cells = [cell for table in stage.model.published for cell in stage.access.cells(table)]
         tests = [_test(stage, cell) for cell in cells if cell.result.answer in (Answer.ALLOW, Answer.DENY)]
         rows = list(stage.seeder.world.script)

@@ -12,7 +12,7 @@ publication as (
 api as (
   select oid as role, rolname as name from pg_roles where rolname in ('anon', 'authenticated')
 ),
-own_schema as (
+user_schema as (
   select oid, nspname as name from pg_namespace
   where nspname !~ '^(pg_|supabase_|_)'
     and nspname <> all (array[
@@ -20,7 +20,10 @@ own_schema as (
       'pgsodium', 'pgsodium_masks', 'net', 'cron', 'pgbouncer', 'pgmq', 'pgmq_public', 'pgtle', 'repack',
       'tiger', 'tiger_data', 'topology', 'dbdev', 'etl'
     ])
-    and (current_setting('toolkit.schemas') = '[]' or current_setting('toolkit.schemas')::jsonb ? nspname)
+),
+own_schema as (  -- those to be judged
+  select * from user_schema
+  where current_setting('toolkit.schemas') = '[]' or current_setting('toolkit.schemas')::jsonb ? name
 ),
 own_table as materialized (
   select
