@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from realtime_toolkit.verify.session import Connection
 
@@ -32,3 +32,14 @@ def _held(connection: Connection, name: str, increment: int) -> bool:
     except (psycopg.errors.LockNotAvailable, psycopg.errors.InsufficientPrivilege):
         return False
     return True
+
+
+def restarts(connection: Connection, sequences: Mapping[str, int]) -> Iterator[str]:
+    """Statements that put sequences where they are now, so that the next default is no key of a row spelled out."""
+    for name, increment in sequences.items():
+        look = sql.SQL("select last_value + {} from {} where is_called").format(
+            sql.Literal(increment), sql.SQL(name)
+        )
+        row = connection.execute(look).fetchone()
+        if row is not None:
+            yield f"alter sequence {name} restart with {row[0]}"

@@ -11,6 +11,7 @@ from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Command
 from realtime_toolkit.verify.dynamic import staged
 from realtime_toolkit.verify.probing import Answer
+from realtime_toolkit.verify.sequences import restarts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ def pgtap_script(
     with staged(connection, config, schemas=schemas, alone=alone) as stage:
         cells = [cell for table in stage.model.published for cell in stage.access.cells(table)]
         tests = [_test(stage, cell) for cell in cells if cell.result.answer in (Answer.ALLOW, Answer.DENY)]
-        rows = list(stage.seeder.world.script)
+        rows = [*stage.seeder.world.script, *restarts(connection, stage.model.sequences)]
     return "\n".join(
         [
             "-- Who can select, insert, update and delete whose rows: written by `realtime-toolkit verify --pgtap`.",
