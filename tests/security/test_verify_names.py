@@ -20,7 +20,6 @@ from realtime_toolkit.migrate.sqlsplit import split
 from realtime_toolkit.shown import ACTED_ON, shown
 from realtime_toolkit.verify import Outcome
 from realtime_toolkit.verify.judging import table_of
-from tests.integration.conftest import baseline_template, project_of  # noqa: F401 - fixtures
 from tests.integration.test_verify_deep import PGTAP, tap
 from tests.security import hostile
 
@@ -35,7 +34,7 @@ CODES = {"PUB014", "RLS003", "RLS004", "RLS008", "RLS010", "UPD002", "UPD003", "
 
 
 @pytest.fixture(scope="module")
-def url(project_of: Callable[..., str]) -> str:  # noqa: F811
+def url(project_of: Callable[..., str]) -> str:
     return project_of(hostile.script())
 
 
@@ -150,7 +149,7 @@ def test_a_snapshot_is_the_same_again_and_one_line_an_answer(
     assert result.outcome is Outcome.PASS
 
 
-def test_a_snapshot_tells_the_right_that_was_lost(project_of: Callable[..., str], tmp_path: Path) -> None:  # noqa: F811
+def test_a_snapshot_tells_the_right_that_was_lost(project_of: Callable[..., str], tmp_path: Path) -> None:
     name = "x\nown=allow  b"
     url, path = project_of(hostile.schema(name)), tmp_path / "access.snapshot"
     verify.write_snapshot(path, verify.verify(url))
@@ -186,7 +185,7 @@ def printed(report: Report) -> list[str]:
     ]
 
 
-def test_the_printed_sql_mends_it(project_of: Callable[..., str]) -> None:  # noqa: F811
+def test_the_printed_sql_mends_it(project_of: Callable[..., str]) -> None:
     url = project_of(hostile.script())
     report = verify.verify(url, checks=["PUB", "RLS", "MSG", "UPD"])
     fixes = printed(report)
@@ -204,7 +203,7 @@ def _decided(fix: str) -> str:
     return fix.replace("/* … */", "'topic'").replace("/* the rows the user may know of */", "true")
 
 
-def test_a_remark_cannot_be_ended(project_of: Callable[..., str]) -> None:  # noqa: F811
+def test_a_remark_cannot_be_ended(project_of: Callable[..., str]) -> None:
     url = project_of(hostile.KEPT, hostile.schema("x\n; drop table public.keep; --"))
     remarks = [fix for fix in printed(verify.verify(url)) if fix.startswith("--")]
     assert remarks
@@ -216,7 +215,7 @@ def test_a_remark_cannot_be_ended(project_of: Callable[..., str]) -> None:  # no
 # -- the other ways out -----------------------------------------------------------------------------------
 
 
-def test_the_pgtap_file_holds(url: str, project_of: Callable[..., str]) -> None:  # noqa: F811
+def test_the_pgtap_file_holds(url: str, project_of: Callable[..., str]) -> None:
     text = verify.pgtap(url)
     assert not ODD.search(text)
     lines = tap(project_of(hostile.script(), PGTAP), text)
@@ -235,7 +234,7 @@ alter publication supabase_realtime add table public.{table};
 
 
 @pytest.mark.parametrize("name", ['a"b\n; drop table public.keep; --', "c++", "esc\x1b[31m", "user"])
-def test_a_leaks_script_can_be_run(project_of: Callable[..., str], name: str) -> None:  # noqa: F811
+def test_a_leaks_script_can_be_run(project_of: Callable[..., str], name: str) -> None:
     names = {
         key: psycopg.sql.Identifier(value)
         for key, value in (("table", name), ("owner", f"o{name}"), ("flag", f"f{name}"))

@@ -107,8 +107,11 @@ def address(dsn: str) -> str:
 
 def _is_shifted(dsn: str) -> bool:
     """Whether a bare ``@`` or ``/`` in the password makes its rest what libpq takes for the host and the database."""
-    where = dsn.partition("://")[2].partition("?")[0]
-    return "@" in where.partition("@")[2] or "@" in where.partition("/")[2]
+    rest = dsn.partition("://")[2]
+    user, at, where = rest.partition("@")
+    if not at or "/" in user:
+        where = rest
+    return "@" in where.partition("?")[0]
 
 
 def is_local(dsn: str) -> bool:
