@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from realtime_toolkit.errors import InputError, StoreUnavailable, ToolkitError, Unreachable
+from realtime_toolkit.events import State
 from realtime_toolkit.model import RowRef, Verdict, VerdictKind
 from realtime_toolkit.replica.recovery import AskDigest, differing
+from realtime_toolkit.tasks import Deadline, happens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -171,10 +173,11 @@ class Examination:
     async def _run(self) -> Finding:
         began = self._clock()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with Deadline(self._timeout):
                 await self._listener.synced()
         except TimeoutError:
             return self._lagging(began)
+        self._check_marks()
         theirs = await self._source.digest(self._listener.scope, ("",))
         began = self._clock()
         ours: list[Mapping[str, Any]] = []
@@ -188,6 +191,15 @@ class Examination:
         if user is None:
             raise InputError("whose watermarks? The token names no user, so user_id must be given")
         return user
+
+    def _check_marks(self) -> None:
+        """Nothing is proven without marks that come back."""
+        self._user()
+        if not self._listener.hears_watermarks and self._listener.state is State.SYNCED:
+            raise InputError(
+                "nothing can be proven here: Realtime does not let this user subscribe to realtime_watermarks "
+                "(is the table published, and are the toolkit's migrations applied?)"
+            )
 
     async def pass_mark(self, on_pass: Callable[[], None] = lambda: None) -> float | None:
         """Send a watermark round; the milliseconds it took, or ``None`` if it does not come.
@@ -209,9 +221,7 @@ class Examination:
                 marks.append(str(uuid4()))
                 self._listener.marks[marks[-1]] = when_passed
                 await self._source.watermark(self._user(), marks[-1])
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(_AGAIN, left)):
-                        await passed.wait()
+                await happens(passed, min(_AGAIN, left))
         finally:
             for mark in marks:
                 self._listener.marks.pop(mark, None)
@@ -303,4 +313,5 @@ class Examination:
                 stale.append(suspect.ref)
                 lost += max(truth.version - mine.version, 1)
         verdict = self._verdict(VerdictKind.DIVERGED, lag)
+        self._listener.doubt(f"diverged: {len(guilty)} rows are not those of the database")
         return Finding(replace(verdict, missing=tuple(missing), stale=tuple(stale), extra=tuple(extra)), lost)

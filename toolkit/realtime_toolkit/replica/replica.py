@@ -236,6 +236,11 @@ class Replica:
         self.doubts[ref] = Doubt([change] if change else [])
         return []
 
+    def confirm(self, cursor: int) -> None:
+        """The copy has had all that a snapshot with this horizon shows: the next sync need not begin before it."""
+        if self.cursor is not None and self._paging is None:
+            self.cursor = max(self.cursor, cursor)
+
     # --- answers ------------------------------------------------------------------------------------
 
     def begin(self) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from realtime_toolkit.errors import ContentMismatch, NotFound, Unauthorized
-from realtime_toolkit.model import Digest, Row, Scope, SyncedRow, SyncPage, TrackedTable
+from realtime_toolkit.model import Digest, Glance, Row, Scope, SyncedRow, SyncPage, TrackedTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,25 +17,8 @@ if TYPE_CHECKING:
 Filter = tuple[str, str, Any]
 """(column, ``eq`` | ``gte`` | ``lt``, value)"""
 
+_PREFIXES = 1000  # asked for at once; the functions take 5,000
 PAGE = 500  # rows per select; below PostgREST's usual cap (Supabase: 1,000), which cuts without a word
-
-
-class ScopeSource(Protocol):
-    """What a subscriber may see, read as that subscriber."""
-
-    async def tables(self, kind: str) -> tuple[TrackedTable, ...]: ...
-    async def sync(
-        self,
-        scope: Scope,
-        since: int | None,
-        epoch: str | None,
-        page_size: int = 5000,
-        after: str | None = None,
-    ) -> SyncPage: ...
-    async def digest(self, scope: Scope, prefixes: Sequence[str] = ("",)) -> dict[str, Digest]: ...
-    async def rows(
-        self, scope: Scope, prefixes: Sequence[str], keys_only: bool = False
-    ) -> tuple[int, tuple[SyncedRow, ...]]: ...
 
 
 class Store(ABC):
@@ -82,23 +65,55 @@ class Store(ABC):
         )
         return _sync_page(page)
 
-    async def digest(self, scope: Scope, prefixes: Sequence[str] = ("",)) -> dict[str, Digest]:
-        """Fingerprints of all visible rows by ``key_hash`` prefix: the non-empty children of each prefix."""
-        found = await self._call("digest_scope", kind=scope.kind, value=scope.value, prefixes=list(prefixes))
-        return {bucket["prefix"]: _digest(bucket) for bucket in found["buckets"]}
+    async def digest(
+        self, scope: Scope, prefixes: Sequence[str] = ("",), salt: str = ""
+    ) -> dict[str, Digest]:
+        """Fingerprints of all visible rows by ``key_hash`` prefix: the non-empty children of each prefix.
+
+        ``salt``, letters and digits, goes into each row's hash: see :func:`~realtime_toolkit.model.row_hash`.
+        """
+        found: dict[str, Digest] = {}
+        for start in range(0, len(prefixes), _PREFIXES):
+            part = await self._call(
+                "digest_scope",
+                kind=scope.kind,
+                value=scope.value,
+                prefixes=list(prefixes[start : start + _PREFIXES]),
+                salt=salt,
+            )
+            found |= {bucket["prefix"]: _digest(bucket) for bucket in part["buckets"]}
+        return found
+
+    async def glance(self, scope: Scope, whole: bool = True) -> Glance:
+        """The digest of all that is visible (unless not ``whole``), epoch, pulse, and what it cost the database."""
+        seen = await self._call("glance_scope", kind=scope.kind, value=scope.value, whole=whole)
+        digest = None if seen["digest"] is None else _digest(seen["digest"])
+        return Glance(seen["epoch"], seen["pulse"], int(seen["cursor"]), digest, float(seen["ms"]) / 1000)
 
     async def rows(
         self, scope: Scope, prefixes: Sequence[str], keys_only: bool = False
     ) -> tuple[int, tuple[SyncedRow, ...]]:
-        """The snapshot's horizon and every visible row whose ``key_hash`` starts with one of the prefixes."""
-        found = await self._call(
-            "rows_scope",
-            kind=scope.kind,
-            value=scope.value,
-            prefixes=list(prefixes),
-            keys_only=keys_only,
-        )
-        return int(found["cursor"]), tuple(_synced_row(row) for row in found["rows"])
+        """The horizon of the first snapshot, and every visible row whose ``key_hash`` starts with one of the prefixes.
+
+        Asked for in parts of about 8 MB, each a snapshot of its own.
+        """
+        left, rows, cursor = list(prefixes), [], None
+        while left:
+            part = await self._call(
+                "rows_scope",
+                kind=scope.kind,
+                value=scope.value,
+                prefixes=left[:_PREFIXES],
+                keys_only=keys_only,
+            )
+            cursor = int(part["cursor"]) if cursor is None else cursor
+            rows += [_synced_row(row) for row in part["rows"]]
+            unanswered = part["left"]
+            if unanswered and not part["rows"]:  # even the first is too large: its children, then
+                first, *others = unanswered
+                unanswered = [*(first + digit for digit in "0123456789abcdef"), *others]
+            left = unanswered + left[_PREFIXES:]
+        return cursor or 0, tuple(rows)
 
     async def watermark(self, user_id: str, mark: str) -> str:
         """Commit a watermark row addressed to this user; returns its id."""
@@ -319,7 +334,12 @@ def _digest(data: Row) -> Digest:
 
 def _synced_row(data: Row) -> SyncedRow:
     return SyncedRow(
-        data["table"], data["key"], int(data["version"]), int(data["changed_in"]), data.get("row")
+        data["table"],
+        data["key"],
+        int(data["version"]),
+        int(data["changed_in"]),
+        data.get("row"),
+        data.get("error"),
     )
 
 
