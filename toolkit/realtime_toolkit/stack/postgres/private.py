@@ -1,9 +1,10 @@
-"""Files and folders that nobody else on the machine can read, and the account that Postgres runs as."""
+"""What keeps others on the machine out: modes of files, the account that Postgres runs as, and whom that lets in."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,6 @@ def unprivileged_user() -> OsUser | None:
     """``None`` when not root. No account is created: an existing harmless one is used."""
     if os.name != "posix" or os.geteuid() != 0:
         return None
-    import pwd
-
     for name in ("pgserver", "nobody"):
         with contextlib.suppress(KeyError):
             entry = pwd.getpwnam(name)
@@ -56,6 +55,20 @@ def write_private(file: Path, text: str, user: OsUser | None = None) -> None:
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(file)) from None
+
+
+def write_access(data: Path, *, over_tcp: str | None) -> None:
+    """Who may connect to the server of this data directory: over its socket only who started it, as any role; from
+    the address ``over_tcp`` whoever has a password.
+
+    Not the account that the server runs as, which other services may share (``nobody``).
+    """
+    user, owner = unprivileged_user(), pwd.getpwuid(os.geteuid()).pw_name
+    rules = "local all all peer map=owner\n"
+    if over_tcp is not None:
+        rules += f"host all,replication all {over_tcp}/32 scram-sha-256\n"
+    write_private(data / "pg_ident.conf", f'owner "{owner}" all\n', user)
+    write_private(data / "pg_hba.conf", rules, user)
 
 
 def open_log(file: Path) -> int:

@@ -23,7 +23,7 @@ import psycopg
 from psycopg import sql
 
 from realtime_toolkit.errors import ConfigError, PortInUse, StackError
-from realtime_toolkit.stack.postgres.private import OsUser, give, unprivileged_user, write_private
+from realtime_toolkit.stack.postgres.private import OsUser, give, unprivileged_user, write_access
 from realtime_toolkit.stack.postgres.process import ProcessId, comes_up, end, spawn
 from realtime_toolkit.tasks import Deadline
 
@@ -167,24 +167,6 @@ def init_data(install: Install, data: Path) -> None:
         raise StackError(f"initdb failed in {data}: {_last_line(done.stderr)}")
 
 
-_ACCESS_BY_SOCKET = "local all all peer map=owner\n"
-_ACCESS_BY_TCP = f"host all,replication all {HOST}/32 scram-sha-256\n"
-
-
-def write_access(data: Path, *, tcp: bool) -> None:
-    """Who may connect: over the socket only who started it, as any role; over TCP, if at all, who has a password.
-
-    Not the account that the server runs as, which other services may share (``nobody``).
-    """
-    import pwd
-
-    owner = pwd.getpwuid(os.geteuid()).pw_name
-    write_private(data / "pg_ident.conf", f'owner "{owner}" all\n', unprivileged_user())
-    write_private(
-        data / "pg_hba.conf", _ACCESS_BY_SOCKET + (_ACCESS_BY_TCP if tcp else ""), unprivileged_user()
-    )
-
-
 def _locale() -> str:
     """Code-point order with UTF-8 character classes where the system has it, as it sorts on every machine."""
     import locale
@@ -277,7 +259,7 @@ class EmbeddedPostgres:
         self._check_data()
         if self._own_sockets:
             self._sockets = self._make_socket_dir()
-        write_access(self.data, tcp=False)
+        write_access(self.data, over_tcp=None)
         for attempt in range(5):
             self.port = self._wanted_port or free_port()
             try:
@@ -377,7 +359,7 @@ class EmbeddedPostgres:
     async def _let_in(self) -> None:
         """From now on over TCP, too: no password but ours is valid any more. Returns when that is in force."""
         before = await self._access_read_at()
-        write_access(self.data, tcp=True)
+        write_access(self.data, over_tcp=HOST)
         assert self.process is not None
         self.process.send_signal(signal.SIGHUP)
         async with Deadline(_READY_WITHIN):

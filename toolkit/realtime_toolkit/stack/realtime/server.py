@@ -21,12 +21,12 @@ from realtime_toolkit.stack.realtime.access import ask_settled
 from realtime_toolkit.stack.realtime.bindings import BindingError
 from realtime_toolkit.stack.realtime.changes import ChangeFeed, GroupKey
 from realtime_toolkit.stack.realtime.database import Link
+from realtime_toolkit.stack.realtime.distortion import Distortion
 from realtime_toolkit.stack.realtime.hub import Hub, Member, Topic
 from realtime_toolkit.stack.realtime.join import JoinError
 from realtime_toolkit.stack.realtime.limits import Limits, RateCounter
 from realtime_toolkit.stack.realtime.pace import Pace, draw
 from realtime_toolkit.stack.realtime.phash import phash2
-from realtime_toolkit.stack.realtime.rows import truncate
 from realtime_toolkit.tasks import Deadline, happens
 from realtime_toolkit.wal import decoder as wal
 from realtime_toolkit.wal.reader import ReplicationReader
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from realtime_toolkit.stack.realtime.faults import Faults
     from realtime_toolkit.stack.realtime.join import JoinConfig
     from realtime_toolkit.stack.realtime.presence import Diff
-    from realtime_toolkit.stack.realtime.rows import Row
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
 
@@ -77,7 +76,8 @@ class Server:
         self.pace = pace
         self.hub = Hub()
         self.feed: ChangeFeed[Subscriber] = ChangeFeed(limits.max_record_bytes)
-        self.feed.distort = self._distort_rows
+        self._distortion = Distortion(faults, self._lose_batch)
+        self.feed.distort = self._distortion.rows
         self.users: set[object] = set()
         """Sessions with a channel."""
         self.auth = Link(database_url, "realtime_connect")
@@ -94,8 +94,6 @@ class Server:
         self._known_losses = 0
         self._subscribed_before = False
         self._dropping = False
-        self._transaction = (0, 0)
-        self._cutting: int | None = None
         streams = (publication.STREAM, publication.STREAM_INSERTS, publication.MESSAGES)
         self.reader = ReplicationReader(database_url, streams, self._send_message)
         self.reset_counters()
@@ -205,20 +203,23 @@ class Server:
             try:
                 await self._process(batch.items)
             except psycopg.Error as error:
-                log.error("PoolingReplicationError: a batch of changes is lost: %s", str(error).strip())
-                self.deafen(draw(self.pace.after_failed_batch))
-            except Exception:  # a mistake of ours must not end the stream
-                log.exception("PoolingReplicationError: a batch of changes is lost")
-                self.deafen(draw(self.pace.after_failed_batch))
+                self._lose_batch(str(error).strip())
+            except Exception as error:  # a mistake of ours must not end the stream
+                log.exception("a batch of changes cannot be dealt with")
+                self._lose_batch(repr(error))
             self.reader.done(batch)
+
+    def _lose_batch(self, why: str) -> None:
+        log.error("PoolingReplicationError: a batch of changes is lost: %s", why)
+        self.deafen(draw(self.pace.after_failed_batch))
 
     async def _process(self, items: list[wal.RowChange | wal.LogicalMessage]) -> None:
         for item in items:
             if isinstance(item, wal.LogicalMessage):
                 await self._notice(item)
         changes = self.feed.wanted(items)
-        if changes and (self.faults.armed or self._cutting is not None):
-            changes = await self._distort(changes)
+        if changes and self._distortion.active:
+            changes = await self._distortion.batch(changes)
         if not changes or time.monotonic() < self._deaf_until or self._too_many_events():
             return
         async with self._rls.use() as connection:
@@ -255,38 +256,6 @@ class Server:
         for channel in channels:
             channel.send_frame(data)
         self.database_events.add(self.clock(), len(frames) * len(channels))
-
-    async def _distort(self, changes: list[wal.RowChange]) -> list[wal.RowChange]:
-        """What faults leave of a batch."""
-        if self.faults.strike("batch-lost"):
-            log.error("PoolingReplicationError: a batch of changes is lost: a fault")
-            self.deafen(draw(self.pace.after_failed_batch))
-        if late := self.faults.strike("delay"):
-            await asyncio.sleep(late.number)
-        if any(change.kind == "DELETE" for change in changes) and self.faults.strike("delete-lost"):
-            changes = [change for change in changes if change.kind != "DELETE"]
-        if self.faults.strike("duplicate"):
-            changes = [changes[0], *changes]
-        return self._cut(changes)
-
-    def _cut(self, changes: list[wal.RowChange]) -> list[wal.RowChange]:
-        """Without what a fault cuts off a transaction, in this batch and in those to come."""
-        kept = []
-        for change in changes:
-            if change.xid != self._transaction[0]:
-                self._transaction = (change.xid, 0)
-            self._transaction = (change.xid, self._transaction[1] + 1)
-            fault = self.faults.waiting("cut-transaction")
-            if fault is not None and self._transaction[1] > fault.number:
-                self.faults.strike("cut-transaction")
-                self._cutting = change.xid
-            if change.xid != self._cutting:
-                kept.append(change)
-        return kept
-
-    def _distort_rows(self, batch: list[Row]) -> None:
-        if self.faults.armed and batch and (fault := self.faults.strike("truncated")):
-            batch[0].error = truncate(batch[0], str(fault.argument))
 
     def deafen(self, seconds: float) -> None:
         """Lose all changes that come within so many seconds."""
