@@ -769,7 +769,9 @@ async def test_cancelled_at_any_stage_it_leaves_nothing_behind(
     if stage != "dialing":
         await peer.closed()
     await asyncio.sleep(0)
-    assert {name for name in map(_code_of, asyncio.all_tasks() - before) if "realtime_toolkit" in name} == set()
+    assert {
+        name for name in map(_code_of, asyncio.all_tasks() - before) if "realtime_toolkit" in name
+    } == set()
 
 
 def _code_of(task: asyncio.Task[Any]) -> str:

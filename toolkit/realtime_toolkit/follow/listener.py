@@ -16,7 +16,7 @@ import hashlib
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -44,7 +44,7 @@ from realtime_toolkit.follow.subscription import (
     join_config,
     read_change,
 )
-from realtime_toolkit.model import Change, Scope
+from realtime_toolkit.model import Change, RowRef, Scope
 from realtime_toolkit.phoenix import Vsn
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.retry import backoff
@@ -322,9 +322,11 @@ class Listener:
         if self._facts.failure is not None:
             raise self._facts.failure
 
-    def doubt(self, reason: str) -> None:
-        """Take ``synced`` back, for this reason, and compare with the database now."""
+    def doubt(self, reason: str, rows: Iterable[RowRef] = ()) -> None:
+        """Take ``synced`` back, for this reason, ask for these rows, and compare with the database now."""
         if self._facts.running:
+            for ref in rows:
+                self.replica.doubt(ref)
             self._distrust(reason)
 
     @property
