@@ -422,7 +422,7 @@ async def test_what_a_server_that_polls_has_in_flight_is_no_loss(user: str) -> N
                 await db.execute(f"insert into {table} values (%s, '1', 'x')", [n])
                 await asyncio.sleep(0.05)
             await reaches(listener, lambda: len(listener.replica) == 120)
-            assert listener._keeper.glances > 5
+            assert listener.stats.comparisons > 5
             assert heard.of(StateChanged)[before:] == []
             assert heard.of(Recovered) == []
             assert heard.via["sync"] == 0

@@ -124,6 +124,10 @@ class Stats:
     """Frames that could not be read."""
     skipped: int = 0
     """Changes left to a sync because the handler was too far behind."""
+    comparisons: int = 0
+    """Looks at the database's digest."""
+    comparison_seconds: float = 0.0
+    """What they took of the database, by its own clock."""
     handler_errors: int = 0
     last_handler_error: BaseException | None = None
 
@@ -215,6 +219,7 @@ class Listener:
             note=self._note,
             mark=self._send_mark,
             is_final=self._is_final,
+            compared=self._compared,
         )
         self._subscribed_at: float | None = None
         self._task: asyncio.Task[None] | None = None
@@ -464,6 +469,10 @@ class Listener:
             synced_before=self._synced_before,
             token_is_over=over and not self._tokens.renewable,
         )
+
+    def _compared(self, seconds: float) -> None:
+        self.stats.comparisons += 1
+        self.stats.comparison_seconds += seconds
 
     async def _send_mark(self, passed: Callable[[], None]) -> bool:
         """Send a watermark to ourselves; false where none would come back."""
