@@ -105,7 +105,7 @@ async def _measure(stack: LocalStack, progress: Callable[[str], None]) -> dict[s
         ):
             watched = Watched(listener)
             await listener.synced()
-            while not any(isinstance(event, StateChanged) and event.state is State.SYNCED for event in heard):
+            while not any(isinstance(e, StateChanged) and e.state is State.SYNCED for e in heard):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             async with in_its_place(_watch(watched)):
                 progress("in flight: five commits a second, and no fault")
