@@ -63,7 +63,8 @@ class Conversation:
 class Player:
     """``base`` is the server's HTTP address; ``configure`` changes limits; ``dsn`` is for SQL as postgres.
 
-    ``keep_time`` plays everything at its time, times that; otherwise pauses are cut to ``longest``.
+    ``keep_time`` plays everything at its time, times that; otherwise pauses are cut to ``longest``. ``tell_time`` is
+    told the recording's own time, in seconds, before each step.
     """
 
     def __init__(
@@ -76,10 +77,12 @@ class Player:
         *,
         keep_time: float | None = None,
         longest: float = LONGEST,
+        tell_time: Callable[[float], None] = lambda seconds: None,
         races: bool = False,
     ) -> None:
         self._races = races
         self._longest = longest
+        self._tell_time = tell_time
         self._keep_time = keep_time
         self.recording = recording
         self.differences: list[str] = []
@@ -102,6 +105,7 @@ class Player:
                 elif step["dir"] not in ("recv", "opened"):
                     await asyncio.sleep(min((step["t_ms"] - clock) / 1000 * HURRY, self._longest))
                 clock = max(clock, step["t_ms"])
+                self._tell_time(clock / 1000)
                 await self._step(step)
         await asyncio.sleep(QUIET)
         await self._finish()

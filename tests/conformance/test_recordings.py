@@ -29,14 +29,15 @@ RACES = {
     "private_channel_read_only": "a push and an SQL statement of the same millisecond",
 }
 """Recordings of which two events of the same moment may come in either order; all else must be equal."""
-TIMED = {"cold_start": 0.05, "heartbeat_missing": 0.02, "too_many_joins": 0.1}
+TIMED = {"cold_start": 0.05, "heartbeat_missing": 0.02}
 """Recordings that are about time, and how much shorter all of theirs is."""
+ON_ITS_OWN_CLOCK = {"too_many_joins"}
+"""Recordings of a rate: the server measures it by the recording's time, and nobody waits."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "access_token_refresh_mid_connection": {"pace": Pace(resubscribe=(0.15, 0.15))},
     "cold_start": {"pace": Pace(first_subscription=(1.4 * TIMED["cold_start"],) * 2)},
     "heartbeat_missing": {"limits": Limits(idle_timeout=60 * TIMED["heartbeat_missing"])},
     "publication_add_table_while_running": {"pace": Pace(publication_check=1.0)},
-    "too_many_joins": {"limits": Limits(rate_tick=4.985 * TIMED["too_many_joins"])},
 }
 """Where a recording shows the server waiting, it waits here too, as much shorter as the pauses are."""
 
@@ -56,12 +57,9 @@ async def test_the_same_frames(name: str, harness: Harness) -> None:
 
 
 def _player(recording: Recording, server: Served) -> Player:
-    timed = TIMED.get(recording.name)
-
-    def configure(**changes: Any) -> None:
-        if timed is not None and "max_joins_per_second" in changes:
-            changes["max_joins_per_second"] /= timed
-        server.configure(**changes)
+    def tell_time(seconds: float) -> None:
+        if recording.name in ON_ITS_OWN_CLOCK:
+            server.realtime.server.clock = lambda: seconds
 
     raises = recording.name == "rls_policy_raises"  # what is committed soon after is lost
     return Player(
@@ -69,8 +67,9 @@ def _player(recording: Recording, server: Served) -> Player:
         server.base,
         server.dsn,
         server.secret,
-        configure,
-        keep_time=timed,
+        server.configure,
+        keep_time=TIMED.get(recording.name),
+        tell_time=tell_time,
         longest=0.15 if raises else LONGEST,
         races=recording.name in RACES,
     )

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import psycopg
@@ -428,11 +429,18 @@ def test_stack_up_prints_its_environment_and_stops_on_sigterm(
     state = {"XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
     stack = start("stack", "up", "--port", "0", **state)
     assert stack.stderr is not None
+    told = []
     for line in stack.stderr:
-        if "ready" in line:
+        told.append(line)
+        if "stop with Ctrl-C" in line:
             break
     env = dict(line.split("=", 1) for line in call("stack", "env", **state).stdout.splitlines())
     assert env["SUPABASE_URL"].startswith("http://127.0.0.1:")
+    password = urlsplit(env["DATABASE_URL"]).password
+    assert password
+    assert env["SUPABASE_URL"] in "".join(told)
+    assert password not in "".join(told)  # a terminal is shown, shared and kept
+    assert json.loads(call("stack", "env", "--json", **state).stdout) == env
     with psycopg.connect(env["DATABASE_URL"]) as db:
         assert db.execute("select count(*) from public.messages").fetchone() == (0,)
     claims = jwt.decode(

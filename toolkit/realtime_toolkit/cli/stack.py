@@ -15,6 +15,7 @@ import click
 from realtime_toolkit.cli.schema import migrations_here
 from realtime_toolkit.cli.shell import DIRECTORY, emit, json_flag, option, run, say, settings
 from realtime_toolkit.errors import InputError, StackError, Unauthorized, Unreachable
+from realtime_toolkit.tasks import end, spawn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -52,12 +53,19 @@ async def started(
         parse(fault)  # says what is wrong before anything starts
     made = LocalStack(version=int(postgres_version), migrations=migrations_here(migrations), **options)
     async with made as stack:
-        trouble = asyncio.create_task(_make_trouble(stack, faults, every)) if faults else None
+        trouble = []
+        if faults:
+            work = _make_trouble(stack, faults, every)
+            trouble.append(spawn(work, "programme of faults", _trouble_ended))
         try:
             yield stack
         finally:
-            if trouble is not None:
-                trouble.cancel()
+            await end(trouble)
+
+
+def _trouble_ended(error: BaseException | None) -> None:
+    if isinstance(error, Exception):
+        say(f"error: there are no more faults: {error}")
 
 
 async def _make_trouble(stack: LocalStack, faults: tuple[str, ...], every: float) -> None:

@@ -35,6 +35,7 @@ from realtime_toolkit.stack.realtime.faults import Faults
 from realtime_toolkit.stack.realtime.limits import Limits
 from realtime_toolkit.stack.rest import PostgRest, find_postgrest
 from realtime_toolkit.stack.serving import FrontServer, front_server
+from realtime_toolkit.tasks import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine
@@ -106,6 +107,12 @@ class LocalStack:
         if postgres.startswith(("postgres://", "postgresql://")):
             return External(postgres, migrations=self._migrations)
         raise ConfigError(f"postgres is 'embedded', 'container' or a postgresql:// address, not {postgres!r}")
+
+    def __repr__(self) -> str:
+        """Without keys and passwords."""
+        where = f"running at {self.url}" if self._keys is not None else "not running"
+        kept = "" if self._data_dir is None else f", data in {self._data_dir}"
+        return f"<LocalStack {where}{kept}>"
 
     # -- what it gives ------------------------------------------------------------------------------
 
@@ -258,10 +265,14 @@ class LocalStack:
 
     def _watch(self, exits: AsyncExitStack) -> None:
         async def watch() -> None:
-            self._fail(StackError(await self._source.ended()))
+            raise StackError(await self._source.ended())
 
-        task = asyncio.create_task(watch())
-        exits.callback(task.cancel)
+        exits.callback(spawn(watch(), "watch over Postgres", self._ended).cancel)
+
+    def _ended(self, error: BaseException | None) -> None:
+        """Of what ends only by our cancelling it, or with the stack."""
+        if isinstance(error, Exception):
+            self._fail(error if isinstance(error, StackError) else StackError(f"the stack failed: {error!r}"))
 
     def _fail(self, error: StackError) -> None:
         if self._failed is not None and not self._failed.done():
@@ -296,6 +307,7 @@ class LocalStack:
             pace=self._pace,
             faults=self.faults,
             hosts=self._hosts,
+            on_failure=lambda why: self._fail(StackError(why)),
         )
         exits.push_async_callback(realtime.stop)
         try:
@@ -323,13 +335,17 @@ class LocalStack:
             hosts=self._hosts,
         )
         server = front_server(gateway, realtime.websocket_protocol)
-        serving = asyncio.create_task(server.serve([port]))
+        serving = spawn(server.serve([port]), "front server", lambda error: self._front_ended(server, error))
         exits.push_async_callback(_end_serving, server, serving)
         up = asyncio.create_task(server.up.wait())
         exits.callback(up.cancel)
         await asyncio.wait({up, serving}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             raise StackError("the front server ended as it started") from serving.exception()
+
+    def _front_ended(self, server: FrontServer, error: BaseException | None) -> None:
+        if not server.should_exit or isinstance(error, Exception):
+            self._fail(StackError(f"the front server ended: {error!r}"))
 
 
 async def _together(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from realtime_toolkit import tasks
 from realtime_toolkit.errors import ConfigError, StackError
 from realtime_toolkit.stack.postgres.places import postgrest_bin
-from realtime_toolkit.stack.postgres.process import ProcessId, end, spawn, wait_exit
+from realtime_toolkit.stack.postgres.process import ProcessId, comes_up, end, spawn, wait_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -158,7 +159,7 @@ class PostgRest:
     async def start(self) -> None:
         """Returns when its schema cache is loaded. Raises :class:`StackError`."""
         await self._start_once()
-        self._keeper = asyncio.create_task(self._keep())
+        self._keeper = tasks.spawn(self._keep(), "PostgREST's keeper", self._given_up)
 
     async def stop(self) -> None:
         if self._keeper is not None:
@@ -178,20 +179,14 @@ class PostgRest:
         self.socket.unlink(missing_ok=True)
         self._process = spawn([self._binary], log=self.log, env=self._env)
         self._on_process(ProcessId.of(self._process.pid))
-        exited = asyncio.create_task(wait_exit(self._process))
-        ready = asyncio.create_task(self._ready())
         try:
-            await asyncio.wait({exited, ready}, timeout=_READY_WITHIN, return_when=asyncio.FIRST_COMPLETED)
-            if not ready.done():
-                how = "ended" if exited.done() else f"is not ready within {_READY_WITHIN:.0f} s"
-                await end(self._process, signal.SIGTERM)
-                raise StackError(f"PostgREST {how}: {self._last_words()}")
-        except asyncio.CancelledError:
+            why_not = await comes_up(self._process, self._ready(), _READY_WITHIN)
+        except BaseException:
             await end(self._process, signal.SIGTERM)
             raise
-        finally:
-            exited.cancel()
-            ready.cancel()
+        if why_not is not None:
+            await end(self._process, signal.SIGTERM)
+            raise StackError(f"PostgREST {why_not}: {self._last_words()}")
 
     async def _ready(self) -> None:
         """503 means that it has no schema cache yet; any other answer comes from a loaded one."""
@@ -210,13 +205,15 @@ class PostgRest:
             code = await wait_exit(self._process)
             deaths = [when for when in deaths if when > time.monotonic() - 60] + [time.monotonic()]
             log.warning("PostgREST ended with %s; starting it again", code)
-            try:
-                if len(deaths) > _RESTARTS_PER_MINUTE:
-                    raise StackError(f"PostgREST ended {len(deaths)} times in a minute: {self._last_words()}")
-                await self._start_once()
-            except StackError as error:
-                self._on_failure(error)
-                return
+            if len(deaths) > _RESTARTS_PER_MINUTE:
+                raise StackError(f"PostgREST ended {len(deaths)} times in a minute: {self._last_words()}")
+            await self._start_once()
+
+    def _given_up(self, error: BaseException | None) -> None:
+        if isinstance(error, StackError):
+            self._on_failure(error)
+        elif isinstance(error, Exception):
+            self._on_failure(StackError(f"PostgREST cannot be kept running: {error!r}"))
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):

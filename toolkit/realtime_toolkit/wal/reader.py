@@ -20,6 +20,7 @@ import psycopg
 from psycopg import pq
 
 from realtime_toolkit.errors import ProtocolError
+from realtime_toolkit.tasks import Deadline
 from realtime_toolkit.wal import decoder as wal
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class ReplicationReader:
         loop.add_reader(pgconn.socket, readable.set)
         try:
             while pgconn.flush() or pgconn.is_busy():
-                async with asyncio.timeout(10):
+                async with Deadline(10):
                     await readable.wait()
                 readable.clear()
                 pgconn.consume_input()
@@ -175,11 +176,10 @@ class ReplicationReader:
         self._resume()
         self._readable()  # frames may have come along with the start
         self.connected.set()
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STATUS_EVERY):
-                    await asyncio.shield(self._lost)
+        while not self._lost.done():
             self._send_status()
+            await asyncio.wait({self._lost}, timeout=_STATUS_EVERY)
+        self._lost.result()
 
     async def _close(self) -> None:
         self.connected.clear()

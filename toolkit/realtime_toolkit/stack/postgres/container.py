@@ -138,7 +138,10 @@ class _Libraries:
             from testcontainers.core.config import testcontainers_config
             from testcontainers.core.container import DockerContainer
         except ImportError:
-            text = "postgres='container' needs testcontainers: pip install testcontainers"
+            text = (
+                "postgres='container' needs testcontainers: "
+                "pip install 'supabase-realtime-toolkit[stack,container]'"
+            )
             raise ConfigError(text) from None
         self.container: Any = DockerContainer
         self.error: type[Exception] = DockerException

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realtime_toolkit import tasks
 from realtime_toolkit.stack.postgres.private import OsUser, open_log
+from realtime_toolkit.tasks import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 _PR_SET_PDEATHSIG = 1
 
@@ -143,5 +145,23 @@ async def end(process: subprocess.Popen[bytes], *numbers: int, grace: float = 3.
             break
         process.send_signal(number)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(wait_exit(process), grace)
+            async with Deadline(grace):
+                await wait_exit(process)
     return await wait_exit(process)
+
+
+async def comes_up(
+    process: subprocess.Popen[bytes], ready: Coroutine[Any, Any, None], within: float
+) -> str | None:
+    """``None`` as soon as ``ready`` has returned; else why it will not: ``ended``, or not within so many seconds.
+
+    Raises what ``ready`` raises. The process is left as it is.
+    """
+    waiting, exiting = asyncio.create_task(ready), asyncio.create_task(wait_exit(process))
+    try:
+        await asyncio.wait({waiting, exiting}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            return waiting.result()
+        return "ended" if exiting.done() else f"is not ready within {within:.0f} s"
+    finally:
+        await tasks.end((waiting, exiting))

@@ -24,7 +24,7 @@ from psycopg import sql
 
 from realtime_toolkit.errors import ConfigError, PortInUse, StackError
 from realtime_toolkit.stack.postgres.private import OsUser, give, unprivileged_user, write_private
-from realtime_toolkit.stack.postgres.process import ProcessId, end, spawn, wait_exit
+from realtime_toolkit.stack.postgres.process import ProcessId, comes_up, end, spawn
 from realtime_toolkit.tasks import Deadline
 
 if TYPE_CHECKING:
@@ -332,27 +332,22 @@ class EmbeddedPostgres:
                 user=user,
                 pass_fds=descriptors,
             )
-        ready = asyncio.create_task(self._ready())
-        exited = asyncio.create_task(wait_exit(self.process))
         try:
-            await asyncio.wait({ready, exited}, timeout=_READY_WITHIN, return_when=asyncio.FIRST_COMPLETED)
-            if not ready.done():
-                await self._give_up(exited.done())
-        except asyncio.CancelledError:
+            why_not = await comes_up(self.process, self._ready(), _READY_WITHIN)
+        except BaseException:
             await end(self.process, signal.SIGQUIT)
             raise
-        finally:
-            ready.cancel()
-            exited.cancel()
+        if why_not is not None:
+            await self._give_up(why_not)
 
-    async def _give_up(self, exited: bool) -> None:
+    async def _give_up(self, why: str) -> None:
         if self.process is not None:
             await end(self.process, signal.SIGQUIT)
             self.process = None
         words = self.last_words()
         if "could not bind" in words or "could not create any TCP/IP sockets" in words:
             raise PortInUse(f"port {self.port} on {HOST} is already in use")
-        reason = words if exited else f"not ready within {_READY_WITHIN:.0f} s; {words}"
+        reason = words if why == "ended" else f"{why.removeprefix('is ')}; {words}"
         raise StackError(f"Postgres does not start in {self.data}: {reason}")
 
     def _options(self) -> list[str]:

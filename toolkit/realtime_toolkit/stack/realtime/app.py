@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from realtime_toolkit.phoenix import Vsn
@@ -30,6 +30,7 @@ class RealtimeServer:
     """One server for one database. ``api_keys`` maps opaque keys (``sb_…``) to the JWTs they stand for.
 
     ``hosts`` are further names under which sockets may be asked for; ``None``: any.
+    ``on_failure`` is told if a part of it ends that it is nothing without.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class RealtimeServer:
         pace: Literal["fast", "genuine"] | Pace = "fast",
         faults: Faults | None = None,
         hosts: Collection[str] | None = None,
+        on_failure: Callable[[str], None] = log.error,
     ) -> None:
         self.faults = faults or Faults()
         self.sockets: set[Socket] = set()
@@ -49,7 +51,7 @@ class RealtimeServer:
         self._api_keys = dict(api_keys or {})
         resolved = pace if isinstance(pace, Pace) else Pace.named(pace)
         self.server = Server(
-            database_url, jwt_secret, self._api_keys, limits or Limits(), resolved, self.faults
+            database_url, jwt_secret, self._api_keys, limits or Limits(), resolved, self.faults, on_failure
         )
         self._running = False
 
@@ -63,7 +65,7 @@ class RealtimeServer:
             except BaseException:
                 await self.stop()
                 raise
-            self.server.spawn(self._close_idle())
+            self.server.keep(self._close_idle(), "watch over idle sockets")
 
     async def stop(self) -> None:
         """Closes every socket and connection; no slot is left. Idempotent."""
@@ -116,7 +118,7 @@ class RealtimeServer:
             raise RefusedError(403, "Realtime was disabled for this tenant")
         if len(server.users) >= server.limits.max_concurrent_users:
             raise RefusedError(429, "Too many connected users")
-        if server.joins.sample(time.monotonic()):
+        if server.joins.sample(server.clock()):
             raise RefusedError(429, "Too many joins per second")
         return admitted
 

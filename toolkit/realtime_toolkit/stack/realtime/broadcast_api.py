@@ -122,12 +122,12 @@ class BroadcastApi:
         )
 
     def _publish(self, message: Message | UserBroadcast, topic: str, private: bool) -> None:
-        self._server.events.add(time.monotonic())
+        self._server.events.add(self._server.clock())
         self._server.hub.broadcast((topic, private), message)
 
     def _check_rate(self, count: int) -> None:
         events = self._server.events
-        events.sample(time.monotonic())
+        events.sample(self._server.clock())
         if events.average > events.limit:
             raise _AnswerError(429, {"message": "You have exceeded your rate limit"})
         if events.average + count > events.limit:

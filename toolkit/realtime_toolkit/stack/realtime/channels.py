@@ -150,7 +150,7 @@ class Channel:
     def deliver(self, data: bytes) -> None:
         """A broadcast's frame: counted, and the channel ends when there are too many."""
         self.send_frame(data)
-        self.server.events.add(time.monotonic())
+        self.server.events.add(self.server.clock())
         if self.server.events.triggered:
             self.shut_down("Too many messages per second")
 
@@ -227,7 +227,7 @@ class Channel:
             case "access_token":
                 return self._access_token(push)
             case _:
-                self.server.events.add(time.monotonic())
+                self.server.events.add(self.server.clock())
                 log.info("Unexpected message from client of type `%s`", push.event)
         return None
 
@@ -238,7 +238,7 @@ class Channel:
             return self._ask_then(self._broadcast, push, "broadcast")
         if self.config.private and not self.policies.broadcast_write:
             return None
-        self.server.events.add(time.monotonic())
+        self.server.events.add(self.server.clock())
         if _payload_size(push) > self.server.limits.max_payload_size_in_kb * 1000 + 500:
             log.error("PayloadSizeExceeded: %s", self.topic)
             if self.config.ack:
@@ -280,7 +280,7 @@ class Channel:
         self.send(Message(self.topic, "presence_state", state, None, self.join_ref))
 
     def _count_presence(self) -> bool:
-        counter, now = self.server.presence_events, time.monotonic()
+        counter, now = self.server.presence_events, self.server.clock()
         counter.sample(now)
         if counter.average > counter.limit:
             self.shut_down("Too many presence messages per second")

@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Self
 
+from realtime_toolkit.tasks import end
+
 if TYPE_CHECKING:
     from types import TracebackType
 
 _CHUNK = 1 << 16
+_Link = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class TcpProxy:
@@ -83,17 +86,26 @@ class TcpProxy:
             upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
             self._writers |= {writer, upstream_writer}
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._pump(reader, upstream_writer, self._asking))
-                    group.create_task(self._pump(upstream_reader, writer, self._answering))
+                await self._both_ways((reader, writer), (upstream_reader, upstream_writer))
             finally:
                 self._writers -= {writer, upstream_writer}
                 upstream_writer.transport.abort()
-        except (OSError, asyncio.CancelledError, BaseExceptionGroup):
+        except (OSError, asyncio.CancelledError):
             pass  # a cut is what this class is for
         finally:
             self._pipes.discard(task)
             writer.transport.abort()
+
+    async def _both_ways(self, client: _Link, server: _Link) -> None:
+        """Until both have said all, or one is broken. No task group: see :mod:`realtime_toolkit.tasks`."""
+        pumps = [
+            asyncio.create_task(self._pump(client[0], server[1], self._asking)),
+            asyncio.create_task(self._pump(server[0], client[1], self._answering)),
+        ]
+        try:
+            await asyncio.gather(*pumps)
+        finally:
+            await end(pumps)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event

@@ -9,11 +9,12 @@ import datetime
 import json
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
+from realtime_toolkit import tasks
 from realtime_toolkit.phoenix import Message, UserBroadcast
 from realtime_toolkit.stack.realtime import bindings, messages, publication, subscriptions
 from realtime_toolkit.stack.realtime.access import ask_settled
@@ -26,6 +27,7 @@ from realtime_toolkit.stack.realtime.limits import Limits, RateCounter
 from realtime_toolkit.stack.realtime.pace import Pace, draw
 from realtime_toolkit.stack.realtime.phash import phash2
 from realtime_toolkit.stack.realtime.rows import truncate
+from realtime_toolkit.tasks import Deadline, happens
 from realtime_toolkit.wal import decoder as wal
 from realtime_toolkit.wal.reader import ReplicationReader
 
@@ -65,8 +67,11 @@ class Server:
         limits: Limits,
         pace: Pace,
         faults: Faults,
+        on_failure: Callable[[str], None],
     ) -> None:
         self.faults = faults
+        self._on_failure = on_failure
+        self._stopping = False
         self.jwt_secret = jwt_secret
         self.limits = limits
         self.pace = pace
@@ -84,6 +89,8 @@ class Server:
         self._deaf_until = 0.0
         self._mute_until = 0.0
         self._withheld_until = 0.0
+        self.clock: Callable[[], float] = time.monotonic
+        """By which rates are measured, in seconds."""
         self._known_losses = 0
         self._subscribed_before = False
         self._dropping = False
@@ -105,18 +112,20 @@ class Server:
 
     async def start(self) -> None:
         """Returns when the WAL is being read. Raises :class:`psycopg.Error`."""
+        self._stopping = False
         await self._follow_publication(keep=False)
-        self.spawn(self._read())
-        self.spawn(self._pump())
-        self.spawn(self._watch_publication())
-        self.spawn(self._keep_partitions())
-        await asyncio.wait_for(self.reader.connected.wait(), 15)
+        self.keep(self._read(), "reader of the WAL")
+        self.keep(self._pump(), "stream of changes")
+        self.keep(self._watch_publication(), "watch over the publication")
+        self.keep(self._keep_partitions(), "keeper of partitions")
+        async with Deadline(15):
+            await self.reader.connected.wait()
 
     async def stop(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
+        self._stopping = True
+        for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(psycopg.Error):
             await self._slot_gone()
         for link in (self.auth, self._admin, self._rls):
@@ -130,6 +139,17 @@ class Server:
                 if not (await connection.execute(query, [self.reader.slot])).rowcount:
                     return
                 await asyncio.sleep(0.005)
+
+    def keep(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        """Start what the server is nothing without: if it ends before the server does, the server has failed."""
+
+        def ended(error: BaseException | None) -> None:
+            self._tasks.discard(task)
+            if not self._stopping:
+                self._on_failure(f"the Realtime server's {name} ended: {error!r}")
+
+        task = tasks.spawn(work, name, ended)
+        self._tasks.add(task)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
@@ -187,6 +207,9 @@ class Server:
             except psycopg.Error as error:
                 log.error("PoolingReplicationError: a batch of changes is lost: %s", str(error).strip())
                 self.deafen(draw(self.pace.after_failed_batch))
+            except Exception:  # a mistake of ours must not end the stream
+                log.exception("PoolingReplicationError: a batch of changes is lost")
+                self.deafen(draw(self.pace.after_failed_batch))
             self.reader.done(batch)
 
     async def _process(self, items: list[wal.RowChange | wal.LogicalMessage]) -> None:
@@ -231,7 +254,7 @@ class Server:
         data = b"".join(frames)
         for channel in channels:
             channel.send_frame(data)
-        self.database_events.add(time.monotonic(), len(frames) * len(channels))
+        self.database_events.add(self.clock(), len(frames) * len(channels))
 
     async def _distort(self, changes: list[wal.RowChange]) -> list[wal.RowChange]:
         """What faults leave of a batch."""
@@ -275,7 +298,7 @@ class Server:
         asyncio.get_running_loop().call_later(seconds, self._catalog_changed.set)
 
     def _too_many_events(self) -> bool:
-        triggered = self.database_events.sample(time.monotonic())
+        triggered = self.database_events.sample(self.clock())
         if triggered and not self._dropping:  # once a penalty, not once a batch
             log.error("MessagePerSecondRateLimitReached: Too many postgres changes messages per second")
         self._dropping = triggered
@@ -353,10 +376,7 @@ class Server:
         known = self.feed.published
         check_at = time.monotonic() + self.pace.publication_check
         while True:
-            with contextlib.suppress(TimeoutError):
-                # Not wait_for: before Python 3.12 it may swallow the cancellation that stop() waits for.
-                async with asyncio.timeout(max(check_at - time.monotonic(), 0.01)):
-                    await self._catalog_changed.wait()
+            await happens(self._catalog_changed, max(check_at - time.monotonic(), 0.01))
             try:
                 if self._catalog_changed.is_set():
                     self._catalog_changed.clear()
@@ -415,7 +435,7 @@ class Server:
         channel.system("system", "ok", "Replication connection established")
 
     def presence_changed(self, topic: Topic, diff: Diff) -> None:
-        now = time.monotonic()
+        now = self.clock()
         self.hub.presence_diff(topic, diff, lambda: self.presence_events.add(now))
 
     async def _keep_partitions(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -170,7 +169,7 @@ class Session:
         return channel
 
     def _check_limits(self, topic: str, *, private: bool) -> None:
-        limits, joins, now = self.server.limits, self.server.joins, time.monotonic()
+        limits, joins, now = self.server.limits, self.server.joins, self.server.clock()
         if limits.private_only and not private:
             raise JoinError("PrivateOnly: This project only allows private channels")
         if self not in self.server.users and len(self.server.users) >= limits.max_concurrent_users:
