@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from realtime_toolkit.errors import InputError
 from realtime_toolkit.model import (
@@ -306,7 +307,7 @@ def test_a_row_of_another_cluster_is_compared_by_value() -> None:
     replica = with_synced(synced(1, 1, 10), synced(2, 1, 11))
     replica.begin_sync()
     rows = synced(1, 1, 10), synced(2, 1, 11, body="restored from elsewhere")
-    events = replica.merge(replace(page(*rows, full=True), epoch="another"))
+    events = replica.merge(dataclasses.replace(page(*rows, full=True), epoch="another"))
     assert told(events) == [("UPDATE", "[2]", 1, "sync")]
 
 

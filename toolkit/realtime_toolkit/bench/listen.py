@@ -41,7 +41,7 @@ from realtime_toolkit.settings import mint_token
 from realtime_toolkit.store import RestStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from realtime_toolkit.events import Event
@@ -122,7 +122,7 @@ def drain_stock(env: dict[str, str], user: str, pipe: Connection) -> None:
 
 
 async def _drain_stock(env: dict[str, str], user: str, pipe: Connection) -> None:
-    from realtime import AsyncRealtimeClient
+    from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent
 
     left, subscribed = Countdown(CHANGES), asyncio.Event()
     client = AsyncRealtimeClient(f"{env['SUPABASE_URL']}/realtime/v1", env["SUPABASE_ANON_KEY"])
@@ -130,7 +130,11 @@ async def _drain_stock(env: dict[str, str], user: str, pipe: Connection) -> None
     await client.set_auth(mint_token(env["SUPABASE_JWT_SECRET"], user))
     channel = client.channel("bench")
     channel.on_postgres_changes(
-        "*", lambda _: left.one(), schema="public", table="bench_rows", filter="room=eq.1"
+        RealtimePostgresChangesListenEvent.All,
+        lambda _: left.one(),
+        schema="public",
+        table="bench_rows",
+        filter="room=eq.1",
     )
     channel.on_system(lambda _: subscribed.set())
     await channel.subscribe()

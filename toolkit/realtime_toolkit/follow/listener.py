@@ -358,7 +358,7 @@ class Listener:
         self.stats.unreadable += 1
         self._distrust(f"a frame could not be read: {error}")
 
-    def on_changes(self, payload: Any) -> None:
+    def on_changes(self, payload: bytes) -> None:
         match read_change(payload, self.replica.tables):
             case Change() as change:
                 self._on_change(change)
@@ -393,7 +393,7 @@ class Listener:
     async def _call(self, handler: Handler, event: Event) -> None:
         try:
             result = handler(event)
-            if inspect.isawaitable(result):
+            if result is not None and inspect.isawaitable(result):
                 await result
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
