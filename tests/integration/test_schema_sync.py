@@ -125,6 +125,8 @@ async def test_what_a_table_of_a_kind_looks_like(there: Connection, member: str)
             "order_id", "line_no", "tenant_id", "sku", "quantity",
             "created_at", "updated_at", "version", "changed_in",
         ],
+        "altered": [],
+        "nulled": [],
     }  # fmt: skip
     assert await call(there, "tracked_tables", member, kind="nothing") == []
 
@@ -322,7 +324,6 @@ KEYS: dict[str, tuple[str, list[Any]]] = {
     "timestamp": ("timestamp", ["2024-02-29 13:14:15.123456", "1999-12-31 00:00"]),
     "date": ("date", ["2024-02-29", "infinity"]),
     "boolean": ("boolean", [True, False]),
-    "bytea": ("bytea", [b"", b"\x00\xff\\x", bytes(range(256))]),
     "interval": ("interval", ["1 year 2 mons 3 days 04:05:06.7", "-1 day"]),
     "inet": ("inet", ["10.0.0.1/8", "::1"]),
     "domain": ("public.code", ["a\"b", "ü"]),
@@ -339,7 +340,6 @@ AS_REALTIME = {
     },
     "key_timestamp": {'["2024-02-29T13:14:15.123456"]', '["1999-12-31T00:00:00"]'},
     "key_interval": {'["1 year 2 mons 3 days 04:05:06.7"]', '["-1 days"]'},
-    "key_bytea": {'[""]', '["00ff5c78"]', f'["{bytes(range(256)).hex()}"]'},
     "key_numeric": {
         "[0]", "[1.5000]", "[-0.1]", "[123456789012345678901234567890.123456789]",
         "[1000000000000000000000000000000]", "[0.000000000000000001]",
@@ -426,7 +426,7 @@ async def test_names_that_need_quoting(there: Connection, member: str) -> None:
         page = await call(there, "sync_scope", member, kind="odd", value=scope.upper())
         for row in page["rows"]:
             assert row["key"] == canonical_key([row["row"]["select"], row["row"]['Key "1"']])
-            assert row["row"]["100%"] == "616263"
+            assert row["row"]["100%"] == "\\x616263"
         assert len(page["rows"]) == 3
         assert as_digest(page["digest"]) == digest_of(page["rows"])
         first = await call(there, "sync_scope", member, kind="odd", value=scope, page_size=2)

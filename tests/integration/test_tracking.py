@@ -151,11 +151,11 @@ async def test_a_table_with_rows_is_not_rewritten_and_its_rows_come_with_the_nex
     await there.execute(
         f"insert into {table} select n, n %% 3 from generate_series(1, 100) n".replace("%%", "%")
     )
-    epoch = await value(there, "select realtime_toolkit.epoch()")
     cursor = await value(there, "select pg_snapshot_xmin(pg_current_snapshot())::text")
     before = await value(there, "select pg_relation_filenode(%s::regclass)", table)
     await track(there, table, kind="adopted")
     assert await value(there, "select pg_relation_filenode(%s::regclass)", table) == before
+    epoch = (await call(there, "glance_scope", kind="adopted", value="1"))["epoch"]
     page = await call(there, "sync_scope", kind="adopted", value="1", since=cursor, epoch=epoch)
     assert not page["full"]
     assert {row["row"]["id"] for row in page["rows"]} == set(range(1, 101, 3))
@@ -300,6 +300,10 @@ async def test_a_publication_that_has_it_already_is_left_alone(
          "thing", "scope", "0A000", "no exact text", "uuid, bigint or text"),
         ("create table {t} (id jsonb primary key, scope int not null); alter table {t} enable row level security",
          "thing", "scope", "0A000", "no single text", "uuid, bigint or text"),
+        ("create table {t} (id bytea primary key, scope int not null); alter table {t} enable row level security",
+         "thing", "scope", "0A000", "without \\x", "uuid, bigint or text"),
+        ("create table {t} (id int primary key, scope bytea not null); alter table {t} enable row level security",
+         "thing", "scope", "0A000", "without \\x", "uuid, bigint or text"),
         ("create domain {t}_code as char(3); create table {t} (id int primary key, scope {t}_code not null); "
          "alter table {t} enable row level security", "thing", "scope", "0A000", "first character",
          "uuid, bigint or text"),

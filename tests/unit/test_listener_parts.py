@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 import pytest
@@ -22,13 +23,12 @@ from realtime_toolkit.errors import (
 from realtime_toolkit.events import Recovered, State
 from realtime_toolkit.exact import dumps
 from realtime_toolkit.follow.inbox import Inbox
-from realtime_toolkit.follow.keeper import next_interval
-from realtime_toolkit.follow.listener import Facts, may_get_better, state_of
-from realtime_toolkit.follow.session import claims, current, socket_address
+from realtime_toolkit.follow.keeper import Sightings, interval
+from realtime_toolkit.follow.listener import Facts, is_final, state_of
+from realtime_toolkit.follow.session import socket_address
 from realtime_toolkit.follow.subscription import Mark, Withheld, quoted, read_change, read_system
-from realtime_toolkit.model import Change, ChangeType, TrackedTable
+from realtime_toolkit.model import Change, ChangeType, Digest, TrackedTable
 from realtime_toolkit.phoenix import Vsn
-from realtime_toolkit.settings import mint_token
 
 # --- state ---
 
@@ -73,18 +73,47 @@ def test_only_a_whole_copy_on_a_live_subscription_is_synced(
     ],
 )
 def test_the_retry_decision(error: Exception, again: bool) -> None:
-    assert may_get_better(error) is again
+    assert is_final(error, synced_before=False, token_is_over=False) is not again
+    assert not is_final(error, synced_before=True, token_is_over=False)
 
 
-def test_the_regular_comparison_comes_soon_after_a_loss_and_then_ever_later() -> None:
-    interval = next_interval(60, 60, lossy=True)
-    assert interval < 5
-    seen = [interval := next_interval(interval, 60, lossy=False) for _ in range(6)]
-    assert seen == sorted(seen)
-    assert seen[-1] == 60
+def test_a_token_that_is_over_and_cannot_be_renewed_ends_it() -> None:
+    assert is_final(Unauthorized("x"), synced_before=True, token_is_over=True)
+    assert not is_final(Unreachable("x"), synced_before=True, token_is_over=True)
 
 
-# --- addresses and tokens ---
+@pytest.mark.parametrize(
+    ("costs", "seconds"), [([], 2), ([0.003], 2), ([0.1], 10), ([0.1, 5.0, 0.2], 10), ([3.0], 60)]
+)
+def test_comparisons_keep_to_their_budget(costs: list[float], seconds: float) -> None:
+    assert interval(deque(costs), None) == seconds
+    assert interval(deque(costs), 0.5) == 0.5
+
+
+def digest(n: int) -> Digest:
+    return Digest(n, n)
+
+
+def test_what_the_copy_had_while_the_question_was_out_counts_as_had() -> None:
+    seen = Sightings(digest(1))
+    for n in (2, 3):
+        seen.saw(digest(n))
+    seen.want(digest(2))
+    assert seen.found.is_set()
+
+
+def test_what_the_copy_comes_to_have_counts_as_had() -> None:
+    seen = Sightings(digest(1))
+    seen.want(digest(3))
+    assert not seen.found.is_set()
+    seen.saw(digest(2))
+    assert not seen.found.is_set()
+    seen.saw(digest(3))
+    seen.saw(digest(4))
+    assert seen.found.is_set()
+
+
+# --- addresses ---
 
 
 @pytest.mark.parametrize(
@@ -99,32 +128,6 @@ def test_the_regular_comparison_comes_soon_after_a_loss_and_then_ever_later() ->
 )
 def test_the_socket_of_a_project(url: str, address: str) -> None:
     assert socket_address(url, "a+b", Vsn.V2) == address
-
-
-def test_claims_are_read_and_never_trusted() -> None:
-    assert claims(mint_token("another-secret-of-32-characters!", "u"))["sub"] == "u"
-
-
-@pytest.mark.parametrize("token", [None, "", "sb_publishable_x", "a.b.c", "a.bnVsbA.c", "a.W10.c", "ä.ö.ü"])
-def test_what_is_no_jwt_has_no_claims(token: str | None) -> None:
-    assert claims(token) == {}
-
-
-async def test_a_token_comes_from_anywhere() -> None:
-    async def later() -> str:
-        return "later"
-
-    def fails() -> str:
-        raise OSError("keyring is locked")
-
-    assert [await current(token) for token in (None, "text", lambda: "called", later)] == [
-        None,
-        "text",
-        "called",
-        "later",
-    ]
-    with pytest.raises(Unreachable, match="keyring is locked"):
-        await current(fails)
 
 
 # --- frames; as recorded from the genuine server v2.129.8 but for names and stamps ---

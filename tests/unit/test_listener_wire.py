@@ -638,31 +638,7 @@ async def test_a_silent_loss_is_found_by_the_regular_comparison(
         assert (gone.change.type, gone.via) == ("DELETE", "sync")
         found = await heard.event(Recovered)
         assert found.rows == 1
-        assert any("differs" in event.reason for event in heard.of(StateChanged))
-
-
-async def test_one_silent_loss_makes_it_look_again_soon(server: Server, shelf: Shelf, heard: Heard) -> None:
-    """A server that drops rows goes on doing so for up to a minute."""
-    async with follow(server, shelf, heard, timing=replace(QUICK, check=1.6)) as listener:
-        await (await server.peer()).join()
-        await asyncio.wait_for(listener.synced(), LIMIT)
-        shelf.put(ITEMS, **item(1))
-        await heard.event(Recovered, 1)
-        shelf.put(ITEMS, **item(2))
-        async with asyncio.timeout(0.6):
-            await heard.event(Recovered, 2)
-
-
-async def test_after_a_burst_it_looks_sooner(server: Server, shelf: Shelf, heard: Heard) -> None:
-    """Above its rate limit Realtime drops rows, and a burst may have been above it."""
-    async with follow(server, shelf, heard, timing=replace(QUICK, check=8)) as listener:
-        peer = await server.peer()
-        await peer.join()
-        await asyncio.wait_for(listener.synced(), LIMIT)
-        shelf.put(ITEMS, **item(1, "dropped"))
-        for _ in range(1000):
-            await peer.change(shelf.put(ITEMS, **item(0)))
-        await heard.until(lambda: ("[1]", 1, "sync") in heard.versions)
+        assert any("behind the database" in event.reason for event in heard.of(StateChanged))
 
 
 async def test_keys_in_doubt_do_not_put_off_the_regular_comparison(

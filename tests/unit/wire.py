@@ -21,6 +21,7 @@ from realtime_toolkit.events import Event, RowChanged, State
 from realtime_toolkit.follow.listener import Listener, Timing
 from realtime_toolkit.model import (
     Digest,
+    Glance,
     Row,
     RowRef,
     Scope,
@@ -57,6 +58,7 @@ QUICK = Timing(
     reply=0.1,
     close=0.3,
     check=60,
+    behind=0.05,
     hole=0.05,
     refetch=0.02,
 )
@@ -81,6 +83,7 @@ class Shelf:
         self.gate.set()
         self.permits: asyncio.Semaphore | None = None
         """Where there is one, each call needs one."""
+        self.epoch, self.pulse = "e", "p"
         self.broken: set[str] = set()
         """Calls that find nobody."""
 
@@ -148,14 +151,23 @@ class Shelf:
         total = Digest()
         for row in self.rows_.values():
             total = total.plus(row_hash(row.table, row.key, row.version, row.changed_in))
-        return SyncPage("e", self.xid + 1, since is None, False, total, rows)
+        return SyncPage(self.epoch, self.xid + 1, since is None, False, total, rows)
 
-    async def digest(self, scope: Scope, prefixes: Sequence[str] = ("",)) -> dict[str, Digest]:
+    async def glance(self, scope: Scope, whole: bool = True) -> Glance:
+        await self._called("glance")
+        total = Digest()
+        for row in self.rows_.values():
+            total = total.plus(row_hash(row.table, row.key, row.version, row.changed_in))
+        return Glance(self.epoch, self.pulse, self.xid + 1, total, 0.0001)
+
+    async def digest(
+        self, scope: Scope, prefixes: Sequence[str] = ("",), salt: str = ""
+    ) -> dict[str, Digest]:
         await self._called("digest")
         found: dict[str, Digest] = {}
         for row in self.rows_.values():
             place = key_hash(row.table, row.key)
-            share = row_hash(row.table, row.key, row.version, row.changed_in)
+            share = row_hash(row.table, row.key, row.version, row.changed_in, salt)
             for prefix in prefixes:
                 if place.startswith(prefix):
                     child = place[: len(prefix) + 1]

@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -28,10 +29,24 @@ _KIND = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a subscriber follows: ``conversation:<uuid>``, ``tenant:42``. Also names its private topic."""
+    """What a subscriber follows: ``conversation:<uuid>``, ``tenant:42``. Also names its private topic.
+
+    ``value`` keeps its spelling: Postgres decides what it is equal to. A number or a UUID is written out; raises
+    :class:`InputError` for anything else that is no text.
+    """
 
     kind: str
     value: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.kind, str) or not _KIND.fullmatch(self.kind):
+            raise InputError(
+                f"not a kind of scope: {self.kind!r} (a lower-case letter, then letters, digits or _)"
+            )
+        if isinstance(self.value, int | UUID) and not isinstance(self.value, bool):
+            object.__setattr__(self, "value", str(self.value))
+        if not isinstance(self.value, str) or not self.value:
+            raise InputError(f"not a value of a scope: {self.value!r}")
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.value}"
@@ -40,11 +55,20 @@ class Scope:
     def parse(cls, text: str) -> Scope:
         """Read ``kind:value``; a bare UUID means ``conversation:<uuid>``. Raises :class:`InputError`."""
         if _UUID.fullmatch(text):
-            return cls("conversation", text.lower())
+            return cls("conversation", text.lower())  # of a uuid column
         kind, colon, value = text.partition(":")
         if not colon or not value or not _KIND.fullmatch(kind):
             raise InputError(f"not a scope: {text!r} (write kind:value, or a conversation's UUID)")
-        return cls(kind, value.lower() if _UUID.fullmatch(value) else value)
+        return cls(kind, value)
+
+    @classmethod
+    def of(cls, given: Scope | str) -> Scope:
+        """A scope, or its text. Raises :class:`InputError`."""
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, str):
+            raise InputError(f"not a scope: {given!r} (write kind:value, or Scope(kind, value))")
+        return cls.parse(given)
 
 
 class Status(StrEnum):
@@ -136,11 +160,13 @@ class SyncedRow(Struct, frozen=True, gc=False):
     version: int
     changed_in: int
     body: Row | bytes | None
-    """The row, or its JSON; ``None`` if keys only."""
+    """The row, or its JSON; ``None`` if keys only, or with an ``error``."""
+    error: str | None = None
+    """Why the database cannot show this row as JSON."""
 
     @property
     def row(self) -> Row | None:
-        """``None`` if keys only; raises :class:`~realtime_toolkit.exact.Unreadable`."""
+        """Raises :class:`~realtime_toolkit.exact.Unreadable`."""
         return read_row(self.body) if isinstance(self.body, bytes) else self.body
 
 
@@ -176,6 +202,22 @@ class SyncPage:
     rows: tuple[SyncedRow, ...]
     after: str | None = None
     """Where a cut page ended: to be passed to the next call, with the same ``since`` and ``epoch``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What ``glance_scope`` saw, in one snapshot, for next to nothing."""
+
+    epoch: str
+    """Of the history and of the tables' shape: another one calls for a full sync."""
+    pulse: str
+    """Changes when the database was started anew, or a replication slot was lost."""
+    cursor: int
+    """The snapshot's horizon, as :attr:`SyncPage.cursor`."""
+    digest: Digest | None
+    """Of all that is visible, if it was asked for."""
+    seconds: float
+    """What it took of the database."""
 
 
 class VerdictKind(StrEnum):
@@ -249,10 +291,13 @@ def hashes(table: str, key: str, version: int, changed_in: int) -> tuple[bytes, 
     return place, int.from_bytes(md5.digest()[:8])
 
 
-def row_hash(table: str, key: str, version: int, changed_in: int) -> int:
+def row_hash(table: str, key: str, version: int, changed_in: int, salt: str = "") -> int:
     """The row's 64-bit share of a :class:`Digest`: the first 8 bytes of MD5, big endian, unsigned.
 
-    ``changed_in`` is in it so that a row deleted and made again under the same key and version differs.
+    ``changed_in`` is in it so that a row deleted and made again under the same key and version differs. A ``salt`` that
+    is chosen anew for each proof keeps whoever writes rows from choosing some whose hashes add up to those of others.
     """
     text = f"{table}\x1f{key}\x1f{version}\x1f{changed_in}"
+    if salt:
+        text = f"{salt}\x1f{text}"
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8])

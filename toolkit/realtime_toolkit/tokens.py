@@ -56,7 +56,7 @@ class TokenSource:
         except (NotOursError, TimeoutError) as error:
             raise Unreachable(f"no token to be had: {error}") from error
         except Exception as error:
-            raise Unreachable(f"no token to be had: the callback raised {type(error).__name__}") from error
+            raise Unreachable(f"no token to be had: the callback raised {error!r}") from error
         if token is not None:
             _checked(token, Unreachable)
         return token

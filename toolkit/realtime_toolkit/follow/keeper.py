@@ -1,26 +1,34 @@
-"""Keeps a replica whole while a session lives: syncs for every reason there is, and compares once in a while."""
+"""Keeps a replica whole while a session lives: syncs for every reason there is, and compares all the time.
+
+A comparison asks the database for the digest of all that is visible, and looks whether the copy has it, or had it
+since the question was sent, or comes to have it within a moment: what a server that polls still has in flight is no
+loss. What the stream has not brought when a mark sent later has passed is lost. How often is a matter of budget:
+at most 1 % of one core of the database.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from realtime_toolkit.errors import InputError, ToolkitError
+from realtime_toolkit.errors import ToolkitError, Unreachable
 from realtime_toolkit.events import Lost, Recovered, Resynced, RowChanged
 from realtime_toolkit.model import RowRef, canonical_key
 from realtime_toolkit.replica.recovery import AskDigest, AskRows, AskSync, recover, resolve_doubts
 from realtime_toolkit.replica.transcript import MESSAGES
 from realtime_toolkit.retry import backoff
+from realtime_toolkit.tasks import Deadline, NotOursError, happens, theirs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from realtime_toolkit.follow.inbox import Inbox
     from realtime_toolkit.follow.session import Timing
     from realtime_toolkit.follow.source import Source
+    from realtime_toolkit.model import Digest, Glance, SyncPage
     from realtime_toolkit.replica.recovery import Ask, Recovery
     from realtime_toolkit.replica.replica import Replica
 
@@ -29,18 +37,58 @@ log = logging.getLogger(__name__)
 Hole = tuple[str, int]
 """(message id, position of the character that is missing)"""
 
-_REGULAR = "regular comparison"
-_BURST = 1000
-"""Changes after which a comparison is brought forward: above its rate limit Realtime drops them silently."""
+_SHARE = 0.01
+"""Of one core of the database, at most, for the comparisons of one listener."""
+_SOONEST, _LATEST = 2.0, 60.0
+_SILENT = 2.0
+"""Seconds after which a comparison that is not answered takes ``synced`` back."""
+_PASSES = 1.2
+"""Seconds that a mark is given to pass."""
+_SEEN = 100_000
+"""How many digests are remembered while a comparison is not answered."""
 
 
-def next_interval(interval: float, longest: float, *, lossy: bool) -> float:
-    """Seconds to the next regular comparison: soon after one that found a loss, then doubling."""
-    return longest / 16 if lossy else min(longest, interval * 2)
+class OtherShapeError(Unreachable):
+    """Other tables, columns or rights than those that were learnt: to be learnt anew, in another session."""
+
+
+def interval(costs: deque[float], fixed: float | None) -> float:
+    """Seconds to the next comparison. The cheapest of the last few tells what one costs; the others had to wait."""
+    if fixed is not None:
+        return fixed
+    return min(max(min(costs, default=0.0) / _SHARE, _SOONEST), _LATEST)
+
+
+class Sightings:
+    """The digests that a copy has had since a question was sent; :meth:`saw` is called with each."""
+
+    def __init__(self, now: Digest) -> None:
+        self._had = {now}
+        self._wanted: Digest | None = None
+        self.found = asyncio.Event()
+
+    def saw(self, digest: Digest) -> None:
+        if self._wanted is None:
+            if len(self._had) >= _SEEN:
+                self._had.clear()  # the next comparison will be answered sooner
+            self._had.add(digest)
+        elif digest == self._wanted:
+            self.found.set()
+
+    def want(self, digest: Digest) -> None:
+        """The answer has come: :attr:`found` is set if the copy has had it, or as soon as it does."""
+        self._wanted = digest
+        if digest in self._had:
+            self.found.set()
+        self._had.clear()
 
 
 class Keeper:
-    """``note(reason, **facts)`` is told what becomes of the facts ``whole`` and ``failure``."""
+    """``note(reason, **facts)`` is told what becomes of the facts ``whole`` and ``failure``.
+
+    ``mark`` sends a watermark and calls what it is given when that passes in the stream; false if it cannot.
+    ``is_final`` says which errors of the source end the listener.
+    """
 
     def __init__(
         self,
@@ -51,19 +99,24 @@ class Keeper:
         timing: Timing,
         page_size: int,
         note: Callable[..., None],
+        mark: Callable[[Callable[[], None]], Awaitable[bool]],
+        is_final: Callable[[Exception], bool],
     ) -> None:
         self._replica, self._source, self._inbox, self._note = replica, source, inbox, note
-        self._timing, self._page_size = timing, page_size
+        self._timing, self._page_size, self._mark, self._is_final = timing, page_size, mark, is_final
         self._reasons: dict[str, None] = {}
         self._woken = asyncio.Event()
         self._done = asyncio.Event()
-        self._interval = timing.check
+        self._costs: deque[float] = deque(maxlen=5)
         self._check_at = 0.0
-        self._heard = 0
         self._hole_at: float | None = None
         self._hopeless: set[Hole] = set()
         self._recovered = 0
+        self._sightings: Sightings | None = None
+        self._epoch: str | None = None
+        self._pulse: str | None = None
         self.syncs = 0
+        self.glances = 0
 
     def ask(self, reason: str) -> asyncio.Event:
         """Sync soon; the event is set when one that began after this has agreed with the database."""
@@ -73,9 +126,8 @@ class Keeper:
 
     def heard(self) -> None:
         """The stream has brought a change, which may have left a doubt or a hole."""
-        self._heard += 1
-        if self._heard % _BURST == 0:
-            self._plan_check(self._timing.check / 16)
+        if self._sightings is not None:
+            self._sightings.saw(self._replica.digest)
         if self._replica.doubts:
             self._woken.set()
         if self._hole_at is None and self._holes():
@@ -83,19 +135,20 @@ class Keeper:
             self._woken.set()
 
     async def run(self) -> None:
-        """Until cancelled; raises only what is the caller's own mistake (:class:`InputError`)."""
+        """Until cancelled; raises only what is to end the session."""
         pauses = backoff(self._timing.refetch, 30.0, lambda: 1.0)
-        self._interval, self._check_at = self._timing.check, 0.0
-        self._plan_check(self._interval)
+        self._epoch = self._pulse = None
+        self._plan_check()
         while True:
             try:
                 await self._wait()
-                await self._inbox.room()
                 await self._catch_up()
                 pauses = backoff(self._timing.refetch, 30.0, lambda: 1.0)
-            except InputError:
+            except OtherShapeError:
                 raise
             except Exception as error:
+                if self._is_final(error):
+                    raise
                 self._failed(error)
                 await asyncio.sleep(next(pauses))
 
@@ -108,46 +161,119 @@ class Keeper:
 
     async def _wait(self) -> None:
         until = self._check_at if self._hole_at is None else min(self._check_at, self._hole_at)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                await self._woken.wait()
+        await happens(self._woken, until - asyncio.get_running_loop().time())
         self._woken.clear()
 
     async def _catch_up(self) -> None:
         if reason := self._due():
+            await self._inbox.room()
             await self._sync(reason)
+        elif asyncio.get_running_loop().time() >= self._check_at:
+            await self._compare()  # also while keys go on being in doubt: they are settled meanwhile
         elif self._replica.doubts:
-            settled = await self._drive(resolve_doubts(self._replica))
-            self._report_recovered()
-            if not settled:
+            await self._inbox.room()
+            if not await self._resolve_doubts():
                 await asyncio.sleep(0.05)  # keys that change faster than they can be asked for
                 self._woken.set()
 
     def _due(self) -> str:
         """Why to sync now; empty if there is no reason."""
         reasons, self._reasons = list(self._reasons), {}
-        now = asyncio.get_running_loop().time()
-        if self._hole_at is not None and now >= self._hole_at:
+        if self._hole_at is not None and asyncio.get_running_loop().time() >= self._hole_at:
             self._hole_at = None
             messages = sorted(message for message, _ in self._holes())
             reasons += [f"a hole in the text of {', '.join(messages)}"] if messages else []
-        if not reasons and now >= self._check_at:
-            reasons = [_REGULAR]
         return ", ".join(reasons)
 
-    def _plan_check(self, seconds: float) -> None:
-        """Compare after so many seconds ± 20 %, or when it was planned already, if that is earlier."""
-        planned = asyncio.get_running_loop().time() + seconds * random.uniform(0.8, 1.2)
-        self._check_at = min(self._check_at or planned, planned)
-        self._woken.set()
+    def _plan_check(self) -> None:
+        seconds = interval(self._costs, self._timing.check) * random.uniform(0.9, 1.1)
+        self._check_at = asyncio.get_running_loop().time() + seconds
+
+    # --- comparing ------------------------------------------------------------------------------------
+
+    async def _compare(self) -> None:
+        """Whether the copy is what the database shows, without a row being sent."""
+        reason = await self._differs()
+        self._plan_check()
+        if reason:
+            self._note(reason, whole=False)
+            self.ask(reason)
+
+    async def _differs(self) -> str:
+        """Why a sync is needed; empty if none is."""
+        passed = asyncio.Event()
+        if await self._has_all(passed) or self._reasons:  # what has come up meanwhile leads to a sync anyway
+            return ""
+        if await self._has_all(passed, proven=True):
+            return ""
+        return (
+            "rows are missing that a later mark has overtaken" if passed.is_set() else "behind the database"
+        )
+
+    async def _has_all(self, passed: asyncio.Event, *, proven: bool = False) -> bool:
+        """Whether the copy comes to have what the database shows now, within a moment.
+
+        ``proven``: a mark is sent, and when it has ``passed``, so has all that was committed before.
+        """
+        self._sightings = sightings = Sightings(self._replica.digest)
+        try:
+            seen = await self._glance()
+            assert seen.digest is not None
+            sightings.want(seen.digest)
+            can_tell = proven and not sightings.found.is_set() and await self._mark(passed.set)
+            found = await self._comes(sightings, _PASSES if can_tell else self._timing.behind, passed)
+        finally:
+            self._sightings = None
+        if found:
+            self._replica.confirm(seen.cursor)
+            if not self._reasons:
+                self._note("in step with the database", whole=True, failure=None)
+        return found
+
+    async def _comes(self, sightings: Sightings, seconds: float, enough: asyncio.Event) -> bool:
+        """Doubts are settled meanwhile: what was asked for counts as come."""
+        until = asyncio.get_running_loop().time() + seconds
+        while not sightings.found.is_set() and (left := until - asyncio.get_running_loop().time()) > 0:
+            if self._replica.doubts:
+                await self._resolve_doubts()
+                sightings.saw(self._replica.digest)
+                continue
+            if enough.is_set():
+                break
+            await happens(sightings.found, min(left, 0.05))
+        return sightings.found.is_set()
+
+    async def _glance(self) -> Glance:
+        """Silence takes ``synced`` back: it must not outlive a comparison that never comes back."""
+        self.glances += 1
+        late = asyncio.get_running_loop().call_later(
+            _SILENT, lambda: self._note(f"the database has not answered for {_SILENT:g} s", whole=False)
+        )
+        try:
+            seen: Glance = await self._asked(lambda: self._source.glance(self._replica.scope))
+        finally:
+            late.cancel()
+        self._costs.append(seen.seconds)
+        self._same_shape(seen.epoch)
+        before, self._pulse = self._pulse, seen.pulse
+        if before not in (None, seen.pulse):
+            reason = "the database was started anew, or a replication slot was lost"
+            self._note(reason, whole=False)
+            self.ask(reason)
+        return seen
+
+    def _same_shape(self, epoch: str) -> None:
+        if self._epoch not in (None, epoch):
+            raise OtherShapeError("the tables that are followed have changed: learning them anew")
+        self._epoch = epoch
+
+    # --- syncing --------------------------------------------------------------------------------------
 
     async def _sync(self, reason: str) -> None:
         holes = self._holes()
         agreed = await self._drive(recover(self._replica))
         self.syncs += 1
-        lossy = reason == _REGULAR and self._recovered > 0
-        self._interval, self._check_at = next_interval(self._interval, self._timing.check, lossy=lossy), 0.0
-        self._plan_check(self._interval)
+        self._plan_check()
         self._give_up(holes & self._holes())
         self._report_recovered()
         if not agreed:
@@ -159,6 +285,11 @@ class Keeper:
             self._done.set()
             self._done = asyncio.Event()
             self._note(f"in step with the database: {reason}", whole=True, failure=None)
+
+    async def _resolve_doubts(self) -> bool:
+        settled = await self._drive(resolve_doubts(self._replica))
+        self._report_recovered()
+        return settled
 
     def _report_recovered(self) -> None:
         if self._recovered:
@@ -188,12 +319,28 @@ class Keeper:
         scope = self._replica.scope
         match ask:
             case AskSync(since, epoch, after):
-                return await self._source.sync(scope, since, epoch, self._page_size, after)
+                page: SyncPage = await self._asked(
+                    lambda: self._source.sync(scope, since, epoch, self._page_size, after)
+                )
+                self._same_shape(page.epoch)
+                if not {row.table for row in page.rows} <= self._replica.tables.keys():
+                    raise OtherShapeError("a table has come to be followed: learning the tables anew")
+                return page
             case AskDigest(prefixes):
                 self._note("differs from the database", whole=False)
-                return await self._source.digest(scope, prefixes)
+                return await self._asked(lambda: self._source.digest(scope, prefixes))
             case AskRows(prefixes, keys_only):
-                return (await self._source.rows(scope, prefixes, keys_only))[1]
+                return (await self._asked(lambda: self._source.rows(scope, prefixes, keys_only)))[1]
+
+    async def _asked(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """The source is the user's: whatever it does, it ends within bounds, as an error that is tried again."""
+        try:
+            async with Deadline(self._timing.answer):  # in place: whoever ends us sees it end
+                return await theirs(call, "the source")
+        except (NotOursError, TimeoutError) as error:
+            raise Unreachable(
+                str(error) or f"the source did not answer for {self._timing.answer:g} s"
+            ) from error
 
     def _holes(self) -> set[Hole]:
         """Where text is missing, without the places where the database has none either."""

@@ -3,7 +3,7 @@
 The order of joining is connect → join → ``Subscribed to PostgreSQL`` → sync from the cursor, while the
 stream is applied already → compare digests → live. Only then the state is ``synced``; whatever throws doubt
 on it (a lost connection, a second ``Subscribed``, values withheld, a hole in a text, a slow handler) takes
-it back and leads to another sync. Losses that nothing announces are found by a comparison every minute.
+it back and leads to another sync. Losses that nothing announces are found by comparisons, every few seconds.
 
 Reconnecting never gives up unless told to: full-jitter exponential backoff, short again after a session
 that lived.
@@ -15,26 +15,44 @@ import asyncio
 import hashlib
 import inspect
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+from uuid import uuid4
 
-from realtime_toolkit.errors import ConfigError, GaveUp, InputError, NotFound, ToolkitError, Unreachable
+from realtime_toolkit.errors import (
+    ConfigError,
+    GaveUp,
+    InputError,
+    NotFound,
+    ToolkitError,
+    Unauthorized,
+    Unreachable,
+)
 from realtime_toolkit.events import Event, State, StateChanged
 from realtime_toolkit.follow.inbox import Inbox
-from realtime_toolkit.follow.keeper import Keeper
-from realtime_toolkit.follow.session import Session, Timing, claims, current, socket_address
+from realtime_toolkit.follow.keeper import Keeper, OtherShapeError
+from realtime_toolkit.follow.session import Session, Timing, socket_address
 from realtime_toolkit.follow.source import Source
-from realtime_toolkit.follow.subscription import Mark, Withheld, join_config, read_change
+from realtime_toolkit.follow.subscription import (
+    Mark,
+    NoWatermarksError,
+    PrivateOnlyError,
+    Withheld,
+    join_config,
+    read_change,
+)
 from realtime_toolkit.model import Change, Scope
 from realtime_toolkit.phoenix import Vsn
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.retry import backoff
+from realtime_toolkit.tasks import NotOursError, end, spawn, theirs
+from realtime_toolkit.tokens import Token, TokenSource, claims
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from realtime_toolkit.follow.session import Token
 
 __all__ = ["Handler", "Listener", "Source", "State", "Stats", "Timing"]
 
@@ -69,12 +87,29 @@ def state_of(facts: Facts) -> State:
     return State.CONNECTING if facts.dialing else State.DISCONNECTED
 
 
-def may_get_better(error: Exception) -> bool:
-    """Whether to try again: after everything but a mistake of the caller.
+def is_final(error: Exception, *, synced_before: bool, token_is_over: bool) -> bool:
+    """Whether to give up: only a mistake of the caller's is final.
 
-    A refused token is no such mistake, the next one may be good; nor is one of our own.
+    Once it has been synced, the same words mean that somebody else changed something (a migration takes a table away
+    for a moment). A refused token is no mistake, the next one may be good: unless there is none to come.
     """
-    return not isinstance(error, InputError | ConfigError)
+    if isinstance(error, Unauthorized):
+        return token_is_over
+    return isinstance(error, InputError | ConfigError) and not synced_before
+
+
+def _check_source(source: Any) -> None:
+    lacks = [name for name in ("tables", "sync", "glance", "digest", "rows") if not hasattr(source, name)]
+    if lacks:
+        raise InputError(
+            f"a source is a RestStore or a PostgresStore, or has their {', '.join(lacks)}: not {source!r}"
+        )
+
+
+def _subject(token: str | None) -> str | None:
+    """Whose token it is."""
+    subject = claims(token).get("sub")
+    return subject if isinstance(subject, str) and subject else None
 
 
 @dataclass(slots=True)
@@ -103,8 +138,8 @@ class Listener:
 
     ``synced`` is a claim that something stands behind: a socket that is dead without a word is noticed by the
     next heartbeat (``timing.heartbeat`` + ``timing.reply``), a change that the server dropped without a word by
-    the next comparison (``timing.check`` at the latest; sooner after a burst or another such loss). A key
-    whose latest change came incomplete is being fetched meanwhile.
+    the next comparison, which for a scope of a thousand rows comes every 2 s (``timing.check``). A key whose
+    latest change came incomplete is being fetched meanwhile.
 
     An exception in the handler is logged and counted (:attr:`stats`) and changes nothing. A handler that
     falls behind by ``max_queue`` events is not waited for: further changes are left out, the state is
@@ -114,6 +149,9 @@ class Listener:
     ``fail_fast`` lets :meth:`start` wait for the first sync and raise what goes wrong before it.
     ``max_attempts`` sessions in a row that did not live ``timing.lived`` seconds end it with
     :class:`GaveUp`. ``user_id`` is whose watermarks to hear of, by default the token's ``sub``.
+
+    ``private`` joins a private channel, ``topic`` by name (by default the scope's own text): the user needs a policy on
+    ``realtime.messages`` that lets them read from it. By default that is done where the project allows no other.
     """
 
     def __init__(
@@ -121,7 +159,7 @@ class Listener:
         url: str,
         apikey: str,
         token: Token,
-        scope: Scope,
+        scope: Scope | str,
         source: Source,
         *,
         on_event: Handler | None = None,
@@ -135,27 +173,48 @@ class Listener:
         timing: Timing = DEFAULT_TIMING,
         vsn: Vsn = Vsn.V2,
         user_id: str | None = None,
+        private: bool | None = None,
+        topic: str | None = None,
     ) -> None:
-        socket_address(url, apikey, vsn)  # a malformed address is the caller's mistake: at once
+        # What is wrong with the call is said here, where it is made.
+        socket_address(url, apikey, vsn)
+        _check_source(source)
+        if on_event is not None and not callable(on_event):
+            raise InputError(f"on_event is called with every event, and {on_event!r} cannot be called")
+        self.scope = scope = Scope.of(scope)
         if replica is not None and replica.scope != scope:
             raise InputError(f"the stored cursor is of {replica.scope}, not of {scope}")
-        self.scope = scope
         self.replica = replica or Replica(scope)
         self.stats = Stats()
         self.timing = timing
         self.user_id = user_id
         self.marks: dict[str, Callable[[], None]] = {}
         """Called when a watermark of this name passes in the stream, between the changes around it."""
-        self._url, self._apikey, self._token, self._source = url, apikey, token, source
+        self._url, self._apikey, self._source = url, apikey, source
+        self._tokens = TokenSource(token, within=timing.token)
+        self._last_token: str | None = None
+        self._private, self._topic = bool(private), topic
+        self._may_go_private = private is None
+        self._hears_marks = True
+        self._synced_before = self.replica.cursor is not None
+        self._synced_since_dialing = False
         self._on_event, self._backoff, self._max_attempts = on_event, backoff, max_attempts
         self._fail_fast, self._max_size, self._vsn = fail_fast, max_size, vsn
         self._given_user = user_id
         self._facts = Facts()
+        self._closing = False
         self._state = State.DISCONNECTED
         self._changed = asyncio.Event()
         self._inbox = Inbox(max_queue)
         self._keeper = Keeper(
-            self.replica, source, self._inbox, timing=timing, page_size=page_size, note=self._note
+            self.replica,
+            source,
+            self._inbox,
+            timing=timing,
+            page_size=page_size,
+            note=self._note,
+            mark=self._send_mark,
+            is_final=self._is_final,
         )
         self._subscribed_at: float | None = None
         self._task: asyncio.Task[None] | None = None
@@ -191,9 +250,10 @@ class Listener:
         if self._task is not None:
             raise RuntimeError("a listener is started once")
         if self._on_event is not None:
-            self._dispatcher = asyncio.create_task(self._dispatch(self._on_event))
+            dispatching = self._dispatch(self._on_event)
+            self._dispatcher = spawn(dispatching, f"handler of {self.scope}", self._dispatcher_ended)
         self._facts.running = True
-        self._task = asyncio.create_task(self._run())
+        self._task = spawn(self._run(), f"listener of {self.scope}", self._ended)
         if self._fail_fast:
             try:
                 await self._until(lambda: self.state is State.SYNCED or self._facts.failure is not None)
@@ -205,16 +265,24 @@ class Listener:
 
     async def close(self) -> None:
         """Leave and close, in bounded time; events that are queued still reach the handler, if it is quick."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        if self._facts.running:
-            self._note("closed", running=False, dialing=False, subscribed=False, whole=False, failure=None)
-        self._inbox.close()
-        if self._dispatcher is not None and self._dispatcher is not asyncio.current_task():
-            await asyncio.wait([self._dispatcher], timeout=self.timing.close)
-            self._dispatcher.cancel()
-            await asyncio.wait([self._dispatcher])
+        self._closing = True
+        try:
+            await self._end(self._task, 0)
+        finally:
+            if self._facts.running:
+                self._note(
+                    "closed", running=False, dialing=False, subscribed=False, whole=False, failure=None
+                )
+            self._inbox.close()
+            await self._end(self._dispatcher, self.timing.close)
+
+    async def _end(self, task: asyncio.Task[None] | None, grace: float) -> None:
+        """Unless it is the task that closes us, as a handler may: it cannot wait for itself."""
+        if task is not None and task is not asyncio.current_task():
+            try:
+                await asyncio.wait([task], timeout=grace)
+            finally:
+                await end([task])
 
     async def wait_closed(self) -> None:
         """Until :meth:`close`, or raises what made it end: :class:`GaveUp`, or the caller's own mistake."""
@@ -254,6 +322,19 @@ class Listener:
         if self._facts.failure is not None:
             raise self._facts.failure
 
+    def doubt(self, reason: str) -> None:
+        """Take ``synced`` back, for this reason, and compare with the database now."""
+        if self._facts.running:
+            self._distrust(reason)
+
+    @property
+    def hears_watermarks(self) -> bool:
+        """Whether the proof's marks are heard: not before the first session, nor where they are not published."""
+        return self._hears_marks and self.user_id is not None
+
+    def __repr__(self) -> str:
+        return f"<Listener of {self.scope} at {urlsplit(self._url).netloc}: {self.state} ({self.reason})>"
+
     # --- state ----------------------------------------------------------------------------------------
 
     def _note(self, reason: str, **facts: Any) -> None:
@@ -262,6 +343,8 @@ class Listener:
             setattr(self._facts, name, value)
         self._facts.reason = reason
         before, self._state = self._state, state_of(self._facts)
+        if self._state is State.SYNCED:
+            self._synced_before = self._synced_since_dialing = True
         if self._state is not before:
             log.info("%s: %s → %s (%s)", self.scope, before, self._state, reason)
             self._inbox.put([StateChanged(self._state, reason)])
@@ -279,29 +362,49 @@ class Listener:
             await self._sessions()
         except ToolkitError as error:
             self._note(str(error), running=False, dialing=False, subscribed=False, whole=False, failure=error)
-        finally:
-            if not self._facts.running:
-                self._inbox.close()
+
+    def _ended(self, error: BaseException | None) -> None:
+        """The task is over, whatever ended it: no claim outlives it."""
+        if self._closing:
+            return
+        if self._facts.running:
+            failure = ToolkitError(f"the listener ended: {error!r}")
+            log.error("%s: %s", self.scope, failure, exc_info=error)
+            self._note(
+                str(failure), running=False, dialing=False, subscribed=False, whole=False, failure=failure
+            )
+        self._inbox.close()
+
+    def _dispatcher_ended(self, error: BaseException | None) -> None:
+        if error is not None and not self._closing:
+            self._handler_failed(error)
+            log.error("%s: no event reaches the handler any more", self.scope)
 
     async def _sessions(self) -> None:
         clock = asyncio.get_running_loop().time
         pauses, failures = backoff(*self._backoff), 0
         while True:
-            self._subscribed_at = None
+            self._subscribed_at, self._synced_since_dialing = None, False
             try:
                 await self._session()
+            except (OtherShapeError, PrivateOnlyError, NoWatermarksError) as ended:
+                if self._adapts(ended):
+                    log.info("%s: %s", self.scope, ended)
+                    self._note(str(ended), dialing=False, subscribed=False, whole=False)
+                    continue
+                error: ToolkitError = ended
             except Exception as ended:
                 error = ended if isinstance(ended, ToolkitError) else self._mistake(ended)
-                if self._subscribed_at is not None and clock() - self._subscribed_at >= self.timing.lived:
-                    pauses, failures = backoff(*self._backoff), 0
-                else:
-                    failures += 1
-                if not may_get_better(error):
-                    raise error from None
-                if failures == self._max_attempts:
-                    raise GaveUp(f"gave up after {failures} attempts: {error}") from error
-                log.warning("%s: %s", self.scope, error)
-                self._note(str(error), dialing=False, subscribed=False, whole=False, failure=error)
+            if self._subscribed_at is not None and clock() - self._subscribed_at >= self.timing.lived:
+                pauses, failures = backoff(*self._backoff), 0
+            else:
+                failures += 1
+            if self._is_final(error):
+                raise error from None
+            if failures == self._max_attempts:
+                raise GaveUp(f"gave up after {failures} attempts: {error}") from error
+            log.warning("%s: %s", self.scope, error)
+            self._note(str(error), dialing=False, subscribed=False, whole=False, failure=error)
             await asyncio.sleep(next(pauses))
 
     def _mistake(self, error: Exception) -> ToolkitError:
@@ -312,32 +415,82 @@ class Listener:
     async def _session(self) -> None:
         """One session from dialing to its end; always raises."""
         self._note("connecting", dialing=True)
-        token = await current(self._token)
-        self.user_id = self._given_user or claims(token).get("sub")
+        self._last_token = token = await self._tokens.current()
+        self.user_id = self._given_user or _subject(token)
         await self._learn_tables()
         session = Session(
             self._url,
             self._apikey,
-            self._token,
-            topic=f"realtime:toolkit-{hashlib.sha256(str(self.scope).encode()).hexdigest()[:16]}",
+            self._tokens,
+            topic=self._channel(),
             timing=self.timing,
             vsn=self._vsn,
             max_size=self._max_size,
         )
         async with session.open():
             self.stats.sessions += 1
-            config = join_config(self.scope, list(self.replica.tables.values()), self.user_id)
-            await session.run(config, token, self)
+            listener_of = self.user_id if self._hears_marks else None
+            tables = list(self.replica.tables.values())
+            await session.run(
+                join_config(self.scope, tables, listener_of, private=self._private), token, self
+            )
+
+    def _channel(self) -> str:
+        if self._private:
+            return f"realtime:{self._topic or self.scope}"
+        return f"realtime:toolkit-{hashlib.sha256(str(self.scope).encode()).hexdigest()[:16]}"
+
+    def _adapts(self, refused: ToolkitError) -> bool:
+        """Whether to come back at once, joining otherwise."""
+        if isinstance(refused, PrivateOnlyError):
+            self._private, before = self._private or self._may_go_private, self._private
+            return self._private and not before
+        if isinstance(refused, NoWatermarksError):
+            self._hears_marks, before = False, self._hears_marks
+            if before:
+                log.warning(
+                    "%s: no watermarks can be heard, so nothing can be proven: %s", self.scope, refused
+                )
+            return before
+        return self._synced_since_dialing
+
+    def _is_final(self, error: Exception) -> bool:
+        expiry = claims(self._last_token).get("exp")
+        over = isinstance(expiry, int | float) and expiry < time.time()
+        return is_final(
+            error,
+            synced_before=self._synced_before,
+            token_is_over=over and not self._tokens.renewable,
+        )
+
+    async def _send_mark(self, passed: Callable[[], None]) -> bool:
+        """Send a watermark to ourselves; false where none would come back."""
+        watermark = getattr(self._source, "watermark", None)
+        if not self.hears_watermarks or watermark is None:
+            return False
+        mark = str(uuid4())
+        self.marks[mark] = passed
+        try:
+            await theirs(lambda: watermark(self.user_id, mark), "the source")
+        except Exception as error:
+            self.marks.pop(mark, None)
+            log.info("%s: no mark could be sent: %s", self.scope, error)
+            return False
+        return True
 
     async def _learn_tables(self) -> None:
         """Which tables to subscribe to; those known from before will do while the source is away."""
         try:
-            found = await self._source.tables(self.scope.kind)
+            found = await theirs(
+                lambda: self._source.tables(self.scope.kind), "the source", within=self.timing.answer
+            )
         except ToolkitError as error:
             if not self.replica.tables or not error.retryable:
                 raise
             log.warning("%s: %s", self.scope, error)
             return
+        except (NotOursError, TimeoutError) as error:
+            raise Unreachable(str(error)) from error
         if not found:
             raise NotFound(f"this user may follow no table under the kind {self.scope.kind!r}")
         self.replica.tables = {table.name: table for table in found}
@@ -393,15 +546,19 @@ class Listener:
     async def _call(self, handler: Handler, event: Event) -> None:
         try:
             result = handler(event)
-            if result is not None and inspect.isawaitable(result):
-                await result
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ) as error:  # a call is cancelled by nobody: it raised that itself
             self._handler_failed(error)
-        except Exception as error:
-            self._handler_failed(error)
+            return
+        if result is not None and inspect.isawaitable(result):
+            try:
+                await theirs(lambda: result, "the handler")
+            except NotOursError as error:
+                self._handler_failed(error.__cause__ or error)
+            except Exception as error:
+                self._handler_failed(error)
 
     def _handler_failed(self, error: BaseException) -> None:
         self.stats.handler_errors += 1

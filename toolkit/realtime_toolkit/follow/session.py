@@ -6,9 +6,7 @@ A session ends by raising the error that ended it; whether there is to be anothe
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import inspect
 import json
 import logging
 import time
@@ -30,13 +28,16 @@ from realtime_toolkit import phoenix
 from realtime_toolkit.errors import ConfigError, ProtocolError, ToolkitError, Unauthorized, Unreachable
 from realtime_toolkit.follow.subscription import read_system, refusal
 from realtime_toolkit.phoenix import Message, Vsn
+from realtime_toolkit.retry import backoff
+from realtime_toolkit.tasks import Deadline, happens, race
+from realtime_toolkit.tokens import renew_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from websockets.asyncio.client import ClientConnection
 
-    Token = str | Callable[[], str | Awaitable[str]] | None
+    from realtime_toolkit.tokens import TokenSource
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,15 @@ class Timing:
     close: float = 2.0
     lived: float = 10.0
     """A session that was subscribed for this long was a good one: the next pause is short again."""
-    check: float = 60.0
-    """Between two comparisons with the database, ± 20 %: what bounds an unnoticed loss."""
+    check: float | None = None
+    """Between two comparisons with the database, ± 10 %: what bounds an unnoticed loss. ``None``: as often as they cost
+    at most 1 % of one core of the database, but not more often than every 2 s nor less often than every 60."""
+    behind: float = 0.8
+    """How long the stream is given for what a comparison shows: a genuine server polls every half second."""
+    token: float = 10.0
+    """How long a token callback may take."""
+    answer: float = 60.0
+    """How long the source may take for an answer."""
     hole: float = 0.5
     """How long a missing piece of text is waited for."""
     refetch: float = 1.0
@@ -94,43 +102,32 @@ def socket_address(url: str, apikey: str, vsn: Vsn) -> str:
     return urlunsplit((scheme, parts.netloc, path, query, ""))
 
 
-async def current(token: Token) -> str | None:
-    """The token, from wherever it comes; an error outside the tree becomes :class:`Unreachable`."""
-    if token is None or isinstance(token, str):
-        return token
-    try:
-        given = token()
-        return await given if inspect.isawaitable(given) else given
-    except ToolkitError:
-        raise
-    except Exception as error:
-        raise Unreachable(f"no token to be had: {error!r}") from error
-
-
-def claims(token: str | None) -> Mapping[str, Any]:
-    """The claims of a JWT, unverified; empty for anything else."""
-    with contextlib.suppress(ValueError, IndexError, AttributeError):
-        body = (token or "").split(".")[1]
-        found = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        return found if isinstance(found, dict) else {}
-    return {}
+def _said(body: bytes | None) -> str:
+    """What a refusal says in JSON; a gateway's HTML page tells nobody anything."""
+    with contextlib.suppress(ValueError, RecursionError, AttributeError):
+        said = json.loads(body or b"")
+        return str(said.get("error") or said.get("message") or "")[:200]
+    return ""
 
 
 class Session:
     """One socket with one channel."""
 
     def __init__(
-        self, url: str, apikey: str, token: Token, *, topic: str, timing: Timing, vsn: Vsn, max_size: int
+        self,
+        url: str,
+        apikey: str,
+        tokens: TokenSource,
+        *,
+        topic: str,
+        timing: Timing,
+        vsn: Vsn,
+        max_size: int,
     ) -> None:
         self._address = socket_address(url, apikey, vsn)
         self.where = urlsplit(url).netloc
-        self._token, self._topic, self._timing, self._vsn, self._max_size = (
-            token,
-            topic,
-            timing,
-            vsn,
-            max_size,
-        )
+        self._tokens, self._topic, self._timing = tokens, topic, timing
+        self._vsn, self._max_size = vsn, max_size
         self._socket: ClientConnection
         self._refs = 0
         self._join_ref = ""
@@ -169,13 +166,13 @@ class Session:
             not_http = isinstance(error, InvalidHandshake) and not isinstance(error.__cause__, EOFError)
             kind = "answers, but not as Realtime" if not_http else "cannot be reached"
             return Unreachable(f"{self.where} {kind}: {detail}")
-        status, body = error.response.status_code, bytes(error.response.body or b"").decode(errors="replace")
-        line = f"{self.where} refuses the connection: HTTP {status} {body[:200]}".rstrip()
+        status = error.response.status_code
+        line = f"{self.where} refuses the connection: HTTP {status} {_said(error.response.body)}".rstrip()
         return Unauthorized(line) if status in (401, 403) else Unreachable(line)
 
     async def _close(self) -> None:
         with contextlib.suppress(WebSocketException, OSError, TimeoutError):
-            async with asyncio.timeout(self._timing.close):
+            async with Deadline(self._timing.close):
                 if self._join_ref:
                     await self._send(phoenix.leave(self._topic, self._ref(), self._join_ref))
                 await self._socket.close()
@@ -183,15 +180,12 @@ class Session:
 
     async def run(self, config: Mapping[str, Any], token: str | None, owner: Owner) -> None:
         """Join with this config and go on until the session ends; raises why. Never returns normally."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(owner))
-                await self._join(config, token)
-                group.create_task(self._keep(owner))
-                group.create_task(self._heartbeats())
-                group.create_task(self._refresh(token))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        await race([self._read(owner), self._live(config, token, owner)])
+        raise Unreachable(f"the session with {self.where} ended")
+
+    async def _live(self, config: Mapping[str, Any], token: str | None, owner: Owner) -> None:
+        await self._join(config, token)
+        await race([self._keep(owner), self._heartbeats(), self._refresh(token)])
 
     # --- sending --------------------------------------------------------------------------------------
 
@@ -214,23 +208,20 @@ class Session:
     async def _join(self, config: Mapping[str, Any], token: str | None) -> None:
         self._join_ref = self._ref()
         reply = await self._ask(phoenix.join(self._topic, self._join_ref, config, token))
-        try:
-            async with asyncio.timeout(self._timing.join):
-                answer = await reply
-        except TimeoutError:
-            raise Unreachable(f"{self.where} did not answer the join for {self._timing.join:g} s") from None
+        await asyncio.wait([reply], timeout=self._timing.join)
+        if not reply.done():
+            raise Unreachable(f"{self.where} did not answer the join for {self._timing.join:g} s")
+        answer = reply.result()
         if answer.get("status") != "ok":
             response = answer.get("response")
             reason = str(response.get("reason", response) if isinstance(response, dict) else response)
             raise refusal(f"{self.where} refuses the join: {reason}", reason)
 
     async def _keep(self, owner: Owner) -> None:
-        try:
-            async with asyncio.timeout(self._timing.subscribe):
-                await self._subscribed.wait()
-        except TimeoutError:
-            line = f"{self.where} did not subscribe to the database for {self._timing.subscribe:g} s"
-            raise Unreachable(line) from None
+        if not await happens(self._subscribed, self._timing.subscribe):
+            raise Unreachable(
+                f"{self.where} did not subscribe to the database for {self._timing.subscribe:g} s"
+            )
         await owner.keep()
 
     async def _heartbeats(self) -> None:
@@ -249,18 +240,23 @@ class Session:
 
     async def _refresh(self, token: str | None) -> None:
         """Replace the token before it expires; when it has, the server ends the channel."""
-        while (expiry := claims(token).get("exp")) is not None:
-            left = float(expiry) - time.time()
-            early = min(self._timing.refresh, left / 5)
-            await asyncio.sleep(max(left - early, 1.0))
-            try:
-                fresh = await current(self._token)
-            except ToolkitError as error:
-                log.warning("%s", error)
-                continue
+        while (pause := renew_after(token, time.time(), self._timing.refresh)) is not None:
+            await asyncio.sleep(pause)
+            fresh = await self._fresh()
             if fresh and fresh != token:
                 await self._send(phoenix.access_token(self._topic, self._ref(), self._join_ref, fresh))
             token = fresh
+        await asyncio.Event().wait()  # it has no end
+
+    async def _fresh(self) -> str | None:
+        """The next token, asked for until it is had; if that is too late, the server ends the channel."""
+        for tries, pause in enumerate(backoff(2.0, 30.0)):
+            try:
+                return await self._tokens.current()
+            except ToolkitError as error:
+                log.log(logging.INFO if tries else logging.WARNING, "%s", error)  # one line an outage
+            await asyncio.sleep(pause)
+        raise AssertionError("backoff() has no end")
 
     # --- receiving ------------------------------------------------------------------------------------
 

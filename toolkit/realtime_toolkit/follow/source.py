@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from realtime_toolkit.model import Digest, Scope, SyncedRow, SyncPage, TrackedTable
+    from realtime_toolkit.model import Digest, Glance, Scope, SyncedRow, SyncPage, TrackedTable
 
 
 class Source(Protocol):
@@ -28,7 +28,11 @@ class Source(Protocol):
         after: str | None = ...,
     ) -> SyncPage: ...
 
-    async def digest(self, scope: Scope, prefixes: Sequence[str] = ...) -> dict[str, Digest]: ...
+    async def digest(
+        self, scope: Scope, prefixes: Sequence[str] = ..., salt: str = ...
+    ) -> dict[str, Digest]: ...
+
+    async def glance(self, scope: Scope, whole: bool = ...) -> Glance: ...
 
     async def rows(
         self, scope: Scope, prefixes: Sequence[str], keys_only: bool = ...

@@ -59,7 +59,17 @@ class SystemMessage:
         return None if self.ok else refusal(f"Realtime says: {self.text}", self.text)
 
 
-def join_config(scope: Scope, tables: Sequence[TrackedTable], user_id: str | None) -> dict[str, Any]:
+class PrivateOnlyError(Unauthorized):
+    """The project allows private channels only."""
+
+
+class NoWatermarksError(Unreachable):
+    """The watermarks cannot be subscribed to, which keeps all of the channel's tables from it."""
+
+
+def join_config(
+    scope: Scope, tables: Sequence[TrackedTable], user_id: str | None, *, private: bool = False
+) -> dict[str, Any]:
     """The ``config`` of ``phx_join``: every table of the scope, and the watermarks of ``user_id``."""
     bindings = [_binding(table.schema, table.table, table.scope_column, scope.value) for table in tables]
     if user_id is not None:
@@ -68,7 +78,7 @@ def join_config(scope: Scope, tables: Sequence[TrackedTable], user_id: str | Non
         "broadcast": {"ack": False, "self": False},
         "presence": {"key": "", "enabled": False},
         "postgres_changes": bindings,
-        "private": False,
+        "private": private,
     }
 
 
@@ -91,6 +101,10 @@ def quoted(value: str) -> str:
 def refusal(line: str, reason: str) -> ToolkitError:
     """:class:`Unauthorized` where the reason speaks of token or rights, :class:`InputError` where it says that
     the scope's value is not of its column's type (SQLSTATE 22P02), otherwise :class:`Unreachable`."""
+    if "realtime_watermarks" in reason:
+        return NoWatermarksError(line)
+    if reason.startswith("PrivateOnly"):
+        return PrivateOnlyError(line)
     if "22P02" in reason:
         return InputError(line)
     words = ("jwt", "token", "unauthorized", "permission", "signature", "api key")

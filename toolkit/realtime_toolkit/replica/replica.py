@@ -263,6 +263,11 @@ class Replica:
         self.doubts[ref] = Doubt(change if change and change.type is ChangeType.DELETE else None)
         return []
 
+    def confirm(self, cursor: int) -> None:
+        """The copy has had all that a snapshot with this horizon shows: the next sync need not begin before it."""
+        if self.cursor is not None and self._paging is None:
+            self.cursor = max(self.cursor, cursor)
+
     # --- answers ------------------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -296,12 +301,12 @@ class Replica:
         return events
 
     def _merge_row(self, paging: Paging, synced: SyncedRow) -> list[Event]:
-        ref, place, made = self._taken(synced, Origin.SYNC)
+        taken = ref, _, made, _ = self._taken(synced, Origin.SYNC)
         touched = self._question.before if self._question else {}
         paging.count(ref, made, touched[ref] if ref in touched else self._rows.get(ref))
         if ref in self.doubts or ref.table not in self.tables:
             return []
-        return self._adopt(ref, place, made, strangers=paging.strangers)
+        return self._adopt(*taken, strangers=paging.strangers)
 
     def _end_sync(self, paging: Paging, page: SyncPage) -> list[Event]:
         events: list[Event] = []
@@ -353,16 +358,24 @@ class Replica:
             events += self._apply(ref, doubt.waiting)
         return events
 
-    def _taken(self, synced: SyncedRow, origin: Origin) -> tuple[RowRef, bytes, Held]:
-        """With the place of its key in the digest; its table's name is the one that all rows share."""
+    def _taken(self, synced: SyncedRow, origin: Origin) -> tuple[RowRef, bytes, Held, str | None]:
+        """With the place of its key in the digest, and what is wrong with it. Rows share the name of their table."""
         table = self.tables.get(synced.table)
         ref = RowRef(table.name if table else synced.table, synced.key)
         place, share = hashes(ref.table, ref.key, synced.version, synced.changed_in)
-        body = synced.body if isinstance(synced.body, bytes | None) else dumps(synced.body)
-        return ref, place, Held(synced.version, synced.changed_in, share, body, origin)
+        body = dumps(synced.body) if isinstance(synced.body, dict) else synced.body
+        error = synced.error and f"the database cannot show the row: {synced.error}"
+        return ref, place, Held(synced.version, synced.changed_in, share, body, origin), error
 
     def _adopt(
-        self, ref: RowRef, place: bytes, made: Held, *, strangers: bool = False, alone: bool = False
+        self,
+        ref: RowRef,
+        place: bytes,
+        made: Held,
+        error: str | None,
+        *,
+        strangers: bool = False,
+        alone: bool = False,
     ) -> list[Event]:
         """Take a row as a snapshot shows it, held against what the stream said of it since the question.
 
@@ -379,14 +392,20 @@ class Replica:
             if held.body is None:
                 self._rows[ref] = structs.replace(made, origin=held.origin)
             return []
+        row = None
+        try:
+            row = None if made.body is None else read_row(made.body)
+        except Unreadable as flaw:
+            error = f"the row {flaw}"
         kind = ChangeType.UPDATE if held else ChangeType.INSERT
-        return self._put(
-            ref, place, made, Change(ref.table, kind, ref.key, made.version, made.changed_in), "sync"
-        )
+        change = Change(ref.table, kind, ref.key, made.version, made.changed_in, row)
+        return self._put(ref, place, made, change, "sync", error)
 
     # --- every change of the copy goes through here ---------------------------------------------------
 
-    def _put(self, ref: RowRef, place: bytes, made: Held, change: Change, via: Via) -> list[Event]:
+    def _put(
+        self, ref: RowRef, place: bytes, made: Held, change: Change, via: Via, error: str | None = None
+    ) -> list[Event]:
         before = self._rows.get(ref)
         self._rows[ref] = made
         self._tree.put(ref, place, made.share, before.share if before else None)
@@ -394,11 +413,8 @@ class Replica:
         events: list[Event] = []
         if before is not None and another_row(before, made):
             events += self._texts.drop(ref.table, ref.key)
-        if change.row is None and made.body is not None:
-            try:
-                change = structs.replace(change, row=read_row(made.body))
-            except Unreadable as error:
-                return [*events, Lost((ref,), f"the row {error}")]
+        if error is not None:
+            return [*events, Lost((ref,), error)]
         # Text first: who sees a message completed has all of its text.
         events += self._texts.take(ref.table, change.row)
         events.append(RowChanged(change, via))
@@ -487,7 +503,7 @@ class Replica:
         made.cursor = None if data["cursor"] is None else int(data["cursor"])
         for table, key, version, changed_in, text in data["rows"]:
             body = None if text is None else text.encode()
-            ref, place, held = made._taken(SyncedRow(table, key, version, changed_in, body), Origin.SYNC)
+            ref, place, held, _ = made._taken(SyncedRow(table, key, version, changed_in, body), Origin.SYNC)
             made._rows[ref] = held
             made._tree.put(ref, place, held.share, None)
         made._texts = Transcripts.load(data["texts"])

@@ -13,6 +13,6 @@ never a key:
 
 from realtime_toolkit.store.postgres import PostgresStore
 from realtime_toolkit.store.rest import RestStore
-from realtime_toolkit.store.statements import ScopeSource, Store
+from realtime_toolkit.store.statements import Store
 
-__all__ = ["PostgresStore", "RestStore", "ScopeSource", "Store"]
+__all__ = ["PostgresStore", "RestStore", "Store"]

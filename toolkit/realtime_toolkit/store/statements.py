@@ -4,38 +4,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
-from realtime_toolkit.errors import ContentMismatch, NotFound, Unauthorized
-from realtime_toolkit.model import Digest, Row, Scope, SyncedRow, SyncPage, TrackedTable
+from realtime_toolkit.errors import ContentMismatch, NotFound, StoreError, Unauthorized
+from realtime_toolkit.exact import loads
+from realtime_toolkit.model import Digest, Glance, Row, Scope, SyncedRow, SyncPage, TrackedTable
+from realtime_toolkit.store.answers import Answer, Item, Page, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
+
+T = TypeVar("T")
+
+_PAGE, _PART = Answer(Page), Answer(Part)
 
 Filter = tuple[str, str, Any]
 """(column, ``eq`` | ``gte`` | ``lt``, value)"""
 
+_PREFIXES = 1000  # asked for at once; the functions take 5,000
 PAGE = 500  # rows per select; below PostgREST's usual cap (Supabase: 1,000), which cuts without a word
-
-
-class ScopeSource(Protocol):
-    """What a subscriber may see, read as that subscriber."""
-
-    async def tables(self, kind: str) -> tuple[TrackedTable, ...]: ...
-    async def sync(
-        self,
-        scope: Scope,
-        since: int | None,
-        epoch: str | None,
-        page_size: int = 5000,
-        after: str | None = None,
-    ) -> SyncPage: ...
-    async def digest(self, scope: Scope, prefixes: Sequence[str] = ("",)) -> dict[str, Digest]: ...
-    async def rows(
-        self, scope: Scope, prefixes: Sequence[str], keys_only: bool = False
-    ) -> tuple[int, tuple[SyncedRow, ...]]: ...
 
 
 class Store(ABC):
@@ -71,7 +60,8 @@ class Store(ABC):
 
         See :class:`~realtime_toolkit.model.SyncPage`.
         """
-        page = await self._call(
+        page = await self._ask(
+            _PAGE,
             "sync_scope",
             kind=scope.kind,
             value=scope.value,
@@ -82,23 +72,57 @@ class Store(ABC):
         )
         return _sync_page(page)
 
-    async def digest(self, scope: Scope, prefixes: Sequence[str] = ("",)) -> dict[str, Digest]:
-        """Fingerprints of all visible rows by ``key_hash`` prefix: the non-empty children of each prefix."""
-        found = await self._call("digest_scope", kind=scope.kind, value=scope.value, prefixes=list(prefixes))
-        return {bucket["prefix"]: _digest(bucket) for bucket in found["buckets"]}
+    async def digest(
+        self, scope: Scope, prefixes: Sequence[str] = ("",), salt: str = ""
+    ) -> dict[str, Digest]:
+        """Fingerprints of all visible rows by ``key_hash`` prefix: the non-empty children of each prefix.
+
+        ``salt``, letters and digits, goes into each row's hash: see :func:`~realtime_toolkit.model.row_hash`.
+        """
+        found: dict[str, Digest] = {}
+        for start in range(0, len(prefixes), _PREFIXES):
+            part = await self._call(
+                "digest_scope",
+                kind=scope.kind,
+                value=scope.value,
+                prefixes=list(prefixes[start : start + _PREFIXES]),
+                salt=salt,
+            )
+            found |= {bucket["prefix"]: _digest(bucket) for bucket in part["buckets"]}
+        return found
+
+    async def glance(self, scope: Scope, whole: bool = True) -> Glance:
+        """The digest of all that is visible (unless not ``whole``), epoch, pulse, and what it cost the database."""
+        seen = await self._call("glance_scope", kind=scope.kind, value=scope.value, whole=whole)
+        digest = None if seen["digest"] is None else _digest(seen["digest"])
+        return Glance(seen["epoch"], seen["pulse"], int(seen["cursor"]), digest, float(seen["ms"]) / 1000)
 
     async def rows(
         self, scope: Scope, prefixes: Sequence[str], keys_only: bool = False
     ) -> tuple[int, tuple[SyncedRow, ...]]:
-        """The snapshot's horizon and every visible row whose ``key_hash`` starts with one of the prefixes."""
-        found = await self._call(
-            "rows_scope",
-            kind=scope.kind,
-            value=scope.value,
-            prefixes=list(prefixes),
-            keys_only=keys_only,
-        )
-        return int(found["cursor"]), tuple(_synced_row(row) for row in found["rows"])
+        """The horizon of the first snapshot, and every visible row whose ``key_hash`` starts with one of the prefixes.
+
+        Asked for in parts of about 8 MB, each a snapshot of its own.
+        """
+        left, cursor = list(prefixes), None
+        rows: list[SyncedRow] = []
+        while left:
+            part = await self._ask(
+                _PART,
+                "rows_scope",
+                kind=scope.kind,
+                value=scope.value,
+                prefixes=left[:_PREFIXES],
+                keys_only=keys_only,
+            )
+            cursor = int(part.cursor) if cursor is None else cursor
+            rows += map(_synced_row, part.rows)
+            unanswered = part.left
+            if unanswered and not part.rows:  # even the first is too large: its children, then
+                first, *others = unanswered
+                unanswered = [*(first + digit for digit in "0123456789abcdef"), *others]
+            left = unanswered + left[_PREFIXES:]
+        return cursor or 0, tuple(rows)
 
     async def watermark(self, user_id: str, mark: str) -> str:
         """Commit a watermark row addressed to this user; returns its id."""
@@ -289,11 +313,22 @@ class Store(ABC):
             raise
 
     async def _call(self, function: str, **args: Any) -> Any:
-        return await self._run(function, args)
+        return self._read(function, loads, await self._run(function, args))
+
+    async def _ask(self, answer: Answer[T], function: str, **args: Any) -> T:
+        return self._read(function, answer, await self._run(function, args))
+
+    def _read(self, what: str, read: Callable[[bytes], T], text: bytes) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise StoreError(
+                f"{what} at {self.where}: the answer is not JSON; is it a Supabase address?"
+            ) from error
 
     @abstractmethod
-    async def _run(self, function: str, args: Mapping[str, Any]) -> Any:
-        """Call a function of schema ``public`` and return its JSON."""
+    async def _run(self, function: str, args: Mapping[str, Any]) -> bytes:
+        """Call a function of schema ``public`` and return its answer, as JSON."""
 
     @abstractmethod
     async def _insert(self, table: str, row: Row) -> Row | None:
@@ -317,21 +352,21 @@ def _digest(data: Row) -> Digest:
     return Digest(int(data["count"]), int(data["total"]))
 
 
-def _synced_row(data: Row) -> SyncedRow:
-    return SyncedRow(
-        data["table"], data["key"], int(data["version"]), int(data["changed_in"]), data.get("row")
-    )
+def _synced_row(item: Item) -> SyncedRow:
+    row = bytes(item.row)
+    body = None if row == b"null" else row
+    return SyncedRow(item.table, item.key, item.version, int(item.changed_in), body, item.error)
 
 
-def _sync_page(data: Row) -> SyncPage:
+def _sync_page(page: Page) -> SyncPage:
     return SyncPage(
-        epoch=data["epoch"],
-        cursor=int(data["cursor"]),
-        full=data["full"],
-        more=data["more"],
-        digest=None if data.get("digest") is None else _digest(data["digest"]),
-        rows=tuple(_synced_row(row) for row in data["rows"]),
-        after=data.get("after"),
+        epoch=page.epoch,
+        cursor=int(page.cursor),
+        full=page.full,
+        more=page.more,
+        digest=None if page.digest is None else _digest(page.digest),
+        rows=tuple(map(_synced_row, page.rows)),
+        after=page.after,
     )
 
 
@@ -342,4 +377,6 @@ def _tracked_table(data: Row) -> TrackedTable:
         data["scope_column"],
         tuple(data["key_columns"]),
         tuple(data.get("columns") or ()),
+        frozenset(data.get("altered") or ()),
+        frozenset(data.get("nulled") or ()),
     )
