@@ -74,7 +74,7 @@ def _written(value: Any) -> str:
 
 def read_row(text: bytes) -> dict[str, Any]:
     """A row: an object that is not too deep. Raises :class:`Unreadable` for anything else."""
-    if text.count(b"[") + text.count(b"{") > DEPTH and _is_deep(text.decode(errors="replace")):
+    if len(text) > 2 * DEPTH and _is_deep(text):
         raise Unreadable(f"is nested deeper than {DEPTH} levels")
     try:
         row = loads(text)
@@ -85,9 +85,11 @@ def read_row(text: bytes) -> dict[str, Any]:
     return row
 
 
-def _is_deep(text: str) -> bool:
+def _is_deep(text: bytes) -> bool:
+    if text.count(b"[") + text.count(b"{") <= DEPTH:
+        return False
     depth = 0
-    for token in _TOKEN.finditer(text):
+    for token in _TOKEN.finditer(text.decode(errors="replace")):
         depth += (token[0] in "[{") - (token[0] in "]}")
         if depth > DEPTH:
             return True

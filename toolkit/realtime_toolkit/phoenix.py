@@ -22,7 +22,7 @@ Source: frames recorded from the genuine server v2.129.8.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +50,12 @@ class Kind(IntEnum):
     USER_BROADCAST = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One frame: ``payload`` is its JSON value (bytes for a binary push, reply or broadcast)."""
 
     topic: str
     event: str
-    payload: Any = field(default_factory=dict)
+    payload: Any = {}
     ref: Any = None
     join_ref: Any = None
 

@@ -272,6 +272,8 @@ def _has_new(shape: _Shape, table: TrackedTable) -> bool:
 
 def _altered(row: Row, table: TrackedTable, shape: _Shape) -> frozenset[str]:
     """The columns of which the record does not tell what the database has."""
+    if not table.altered and not table.nulled and shape.listed == table.columns:
+        return _NONE
     found = {column for column in table.altered if row.get(column) is not None}
     found |= {column for column in table.nulled if column in row and _has_null(row[column])}
     if shape.names and shape.listed != table.columns:

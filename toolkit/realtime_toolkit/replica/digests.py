@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.model import Digest, key_hash
@@ -36,7 +35,7 @@ class DigestTree:
 
     def __init__(self, rows: Mapping[RowRef, Held]) -> None:
         self._rows = rows
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: list[_Bucket | None] = [None] * 16**_DEPTH
         self._total = 0
 
     @property
@@ -45,10 +44,10 @@ class DigestTree:
 
     def put(self, ref: RowRef, place: bytes, share: int, before: int | None) -> None:
         """Add a row at the place of its key's hash, or (where ``before`` is given) change its share."""
-        name = place[:2].hex()[:_DEPTH]
-        bucket = self._buckets.get(name)
+        number = place[0] << 4 | place[1] >> 4
+        bucket = self._buckets[number]
         if bucket is None:
-            bucket = self._buckets[name] = _Bucket()
+            bucket = self._buckets[number] = _Bucket()
         if before is None:
             bucket.refs.append(ref)
         change = share - (before or 0)
@@ -57,7 +56,9 @@ class DigestTree:
 
     def remove(self, ref: RowRef, share: int) -> None:
         """Raises :class:`ValueError` if it is not there."""
-        bucket = self._buckets[key_hash(ref.table, ref.key)[:_DEPTH]]
+        bucket = self._bucket(key_hash(ref.table, ref.key))
+        if bucket is None:
+            raise ValueError(f"not in the digest: {ref}")
         bucket.refs.remove(ref)
         bucket.total -= share
         self._total -= share
@@ -70,8 +71,11 @@ class DigestTree:
 
     def _places(self, prefix: str) -> Iterator[tuple[RowRef, str]]:
         """The rows of the bucket in which a long prefix lies, with their hashes, which are not kept."""
-        bucket = self._buckets.get(prefix[:_DEPTH])
+        bucket = self._bucket(prefix)
         return ((ref, key_hash(ref.table, ref.key)) for ref in (bucket.refs if bucket else ()))
+
+    def _bucket(self, place: str) -> _Bucket | None:
+        return self._buckets[int(place[:_DEPTH], 16)]
 
     def children(self, prefixes: Sequence[str]) -> dict[str, Digest]:
         """For each prefix, the digests of its children (one hex digit longer) that have rows."""
@@ -81,8 +85,9 @@ class DigestTree:
         return found
 
     def _below(self, prefix: str) -> Iterator[_Bucket]:
-        names = (prefix + "".join(rest) for rest in product(_DIGITS, repeat=_DEPTH - len(prefix)))
-        return (self._buckets[name] for name in names if name in self._buckets)
+        width = 16 ** (_DEPTH - len(prefix))
+        first = int(prefix or "0", 16) * width
+        return (bucket for bucket in self._buckets[first : first + width] if bucket is not None)
 
     def _kept(self, prefix: str) -> dict[str, Digest]:
         found = {}

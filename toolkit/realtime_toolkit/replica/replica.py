@@ -174,6 +174,10 @@ class Replica:
         """What has come of a message's text, without holes; raises :class:`KeyError`."""
         return self._texts[message_id].text
 
+    @property
+    def has_holes(self) -> bool:
+        return self._texts.have_holes
+
     def holes(self) -> dict[str, int]:
         """Message id → position of the first character that is missing though later ones have come."""
         return self._texts.holes()

@@ -117,6 +117,10 @@ class Transcripts:
         """Raises :class:`KeyError` for a message of which nothing has come."""
         return self._by_message[message_id]
 
+    @property
+    def have_holes(self) -> bool:
+        return bool(self._with_hole)
+
     def holes(self) -> dict[str, int]:
         """Message id → position of the first character that is missing though later ones have come."""
         return {message_id: found.length for message_id, found in self._with_hole.items()}
