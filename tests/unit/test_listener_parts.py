@@ -314,6 +314,22 @@ async def test_where_nobody_takes_events_they_are_forgotten() -> None:
     assert await inbox.take() == Recovered(100)
 
 
+async def test_a_taker_who_has_left_counts_as_none() -> None:
+    inbox = Inbox(4)
+    inbox.put([Recovered(0)])
+    assert await inbox.take() == Recovered(0)
+    inbox.put([Recovered(n) for n in range(1, 5)])
+    waiting = asyncio.ensure_future(inbox.room())
+    await asyncio.sleep(0)
+    inbox.leave()
+    await asyncio.wait_for(waiting, 1)
+    for n in range(5, 108):
+        inbox.put([Recovered(n)])
+        assert not inbox.full
+    assert await inbox.take() == Recovered(105)
+    assert inbox.attended
+
+
 async def test_a_waiting_taker_learns_of_the_end() -> None:
     inbox = Inbox(4)
     taker = asyncio.ensure_future(inbox.take())
