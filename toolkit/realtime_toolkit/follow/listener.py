@@ -317,8 +317,11 @@ class Listener:
         """
         if self._on_event is not None:
             raise RuntimeError("events go to on_event already")
-        while (event := await self._inbox.take()) is not None:
-            yield event
+        try:
+            while (event := await self._inbox.take()) is not None:
+                yield event
+        finally:
+            self._inbox.leave()  # soon after the reader has left the loop
         if self._facts.failure is not None:
             raise self._facts.failure
 
