@@ -106,6 +106,11 @@ class Doubt:
     deleted: bool = False
     """Before that, and since the question, the row was deleted: what waits does not tell it all."""
 
+    @property
+    def changes(self) -> list[Change]:
+        """All that is kept, however many have come."""
+        return [change for change in (self.delete, self.waiting) if change is not None]
+
     def hear(self, change: Change) -> None:
         if change.type is ChangeType.DELETE:
             self.delete = change
