@@ -195,8 +195,9 @@ def _read(data: _Data, table: TrackedTable) -> Change | Withheld:
             table.name, data.type, key, version, changed_in, row, data.commit_timestamp, errors=errors
         )
     shape = _shape(bytes(data.columns))
-    for column, is_array in shape.bytea:
-        row[column] = _mended(row.get(column), is_array)
+    for column in shape.bytea:
+        if column in row:
+            row[column] = _mended(row[column])
     return Change(
         table.name,
         data.type,
@@ -237,8 +238,7 @@ class _Shape:
 
     listed: tuple[str, ...]
     names: frozenset[str]
-    bytea: tuple[tuple[str, bool], ...]
-    """(column, whether it is an array)"""
+    bytea: tuple[str, ...]
 
 
 class _Column(msgspec.Struct):
@@ -251,15 +251,15 @@ def _shape(columns: bytes) -> _Shape:
     """Cached: it is the same text in every change of a table."""
     found = msgspec.json.decode(columns, type=list[_Column] | None) or []
     listed = tuple(column.name for column in found)
-    bytea = tuple((each.name, each.type == "_bytea") for each in found if each.type in ("bytea", "_bytea"))
+    bytea = tuple(column.name for column in found if column.type in ("bytea", "_bytea"))
     return _Shape(listed, frozenset(listed), bytea)
 
 
-def _mended(value: Any, is_array: bool) -> Any:
-    """``bytea`` as ``to_jsonb`` writes it; Realtime leaves the prefix out."""
-    if isinstance(value, list) and is_array:
-        return [_mended(each, is_array) for each in value]
-    return f"\\x{value}" if isinstance(value, str) else value
+def _mended(value: Any) -> Any:
+    """``bytea`` as ``to_jsonb`` writes it: Realtime leaves the prefix out, but for elements of arrays."""
+    if isinstance(value, list):
+        return [_mended(each) for each in value]
+    return f"\\x{value}" if isinstance(value, str) and not value.startswith("\\x") else value
 
 
 def _missing(row: Row, expected: frozenset[str]) -> frozenset[str]:
