@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -208,6 +209,126 @@ def test_keys_are_canonical() -> None:
     assert change.missing == {"price"}
 
 
+ODD = TrackedTable(
+    *(
+        "public",
+        "odd",
+        "scope",
+        ("id",),
+        ("id", "code", "rate", "rates", "blob", "blobs", "version", "changed_in"),
+    ),
+    altered=frozenset({"code"}),
+    nulled=frozenset({"rate", "rates"}),
+)
+ODD_TYPES = [{"name": name, "type": "text"} for name in ODD.columns if "blob" not in name]
+ODD_TYPES += [{"name": "blob", "type": "bytea"}, {"name": "blobs", "type": "_bytea"}]
+ODD_ROW = {
+    "id": 1,
+    "code": None,
+    "rate": 1.5,
+    "rates": [1],
+    "blob": None,
+    "blobs": None,
+    "version": 1,
+    "changed_in": "7",
+}
+
+
+def odd(*, columns: Any = ODD_TYPES, **values: Any) -> Change:
+    row = {**ODD_ROW, **values}
+    change = read_change(payload(table="odd", type="INSERT", record=row, columns=columns), {ODD.name: ODD})
+    assert isinstance(change, Change)
+    return change
+
+
+@pytest.mark.parametrize(
+    ("values", "altered"),
+    [
+        ({}, set()),
+        ({"code": "E"}, {"code"}),
+        ({"rate": None}, {"rate"}),
+        ({"rates": None}, {"rates"}),
+        ({"rates": []}, set()),
+        ({"rates": [[1], [None]]}, {"rates"}),
+        ({"code": "", "rate": None}, {"code", "rate"}),
+    ],
+)
+def test_values_that_realtime_may_have_altered_are_named(values: dict[str, Any], altered: set[str]) -> None:
+    assert odd(**values).altered == altered
+
+
+@pytest.mark.parametrize(
+    ("values", "row"),
+    [
+        ({"blob": "00ff"}, {"blob": "\\x00ff"}),
+        ({"blob": ""}, {"blob": "\\x"}),
+        ({"blobs": ["00ff", None, ["\\x01"]]}, {"blobs": ["\\x00ff", None, ["\\x01"]]}),
+        ({"code": None, "blob": None}, {"blob": None}),
+    ],
+)
+def test_bytea_gets_the_prefix_that_realtime_leaves_out(values: Any, row: Any) -> None:
+    found = odd(**values)
+    assert found.row == {**ODD_ROW, "rate": Decimal("1.5"), **row}
+    assert found.altered == frozenset()
+
+
+def test_a_column_that_the_table_had_not_when_it_was_learnt_is_a_new_shape() -> None:
+    assert not odd().new_shape
+    change = odd(columns=[*ODD_TYPES, {"name": "new", "type": "int4"}], new=5)
+    assert (change.new_shape, change.altered) == (True, frozenset())
+
+
+def test_a_column_that_the_stream_does_not_know_is_asked_for() -> None:
+    """A generated column that is not stored is in no change; a dropped one is nowhere."""
+    change = odd(columns=[column for column in ODD_TYPES if column["name"] != "rate"])
+    assert not change.new_shape
+    assert change.altered == {"rate"}
+
+
+DEEP = "[" * 5000 + "]" * 5000
+
+
+def raw(record: str, **data: Any) -> bytes:
+    return payload(type="UPDATE", **data).replace(
+        b'"errors":null', b'"errors":null,"record":' + record.encode()
+    )
+
+
+def test_a_record_that_cannot_be_read_is_a_change_of_its_key_with_the_reason() -> None:
+    record = f'{{"id": 1, "scope": "s", "title": {DEEP}, "version": 2, "changed_in": "7337"}}'
+    change = read_change(raw(record), TABLES)
+    assert isinstance(change, Change)
+    assert (change.key, change.version, change.changed_in) == ("[1]", 2, 7337)
+    assert "nested deeper" in change.errors[0]
+
+
+def test_a_record_whose_key_cannot_be_read_is_withheld() -> None:
+    change = read_change(raw(f'{{"id": {DEEP}, "version": 2}}'), TABLES)
+    assert isinstance(change, Withheld)
+    assert "nested deeper" in change.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("title", "value"),
+    [
+        ("9" * 5000, Decimal("9" * 5000)),
+        ('{"a": ' + "1" * 4301 + ".50}", {"a": Decimal("1" * 4301 + ".50")}),
+        ('"\\u0000"', "\0"),
+        ('"\\ud800"', "\ud800"),
+        ('{"$decimal": "1"}', {"$decimal": "1"}),
+        ('{"a": 1, "a": 2}', {"a": 2}),
+    ],
+)
+def test_odd_values_are_read_as_they_are(title: str, value: Any) -> None:
+    change = read_change(
+        raw(f'{{"id": 1, "scope": "s", "title": {title}, "version": 2, "changed_in": "7"}}'), TABLES
+    )
+    assert isinstance(change, Change)
+    assert change.row is not None
+    assert change.row["title"] == value
+    assert change.errors == ()
+
+
 def test_a_watermark_is_no_row() -> None:
     row = {"id": "1", "user_id": "u", "mark": "m1", "created_at": "x"}
     assert read_change(payload(table="realtime_watermarks", type="INSERT", record=row), TABLES) == Mark("m1")
@@ -232,6 +353,11 @@ def test_tables_that_are_not_followed_are_nothing() -> None:
         payload(type="INSERT", record=[]),
         payload(type="UPDATE", record={**RECORD, "version": "x"}),
         payload(type="INSERT", record=RECORD, columns=[5]),
+        payload(type="INSERT", record=5),
+        payload(type="DELETE", old_record="x"),
+        b'{"data": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b"[" * 5000,
+        b"\xff",
     ],
 )
 def test_rubbish_is_a_protocol_error(rubbish: bytes) -> None:

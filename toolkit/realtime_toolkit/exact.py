@@ -112,33 +112,43 @@ class _Level:
     """Cuts a text at the separators of its first level."""
 
     def __init__(self, text: str) -> None:
-        self._text, self._depth, self._start, self._end = text, 0, 0, 0
+        self._text, self._depth, self._start = text, 0, 0
+        self._pair = ""
         self._names: list[str] = []
         self._values: list[str] = []
 
     def take(self, mark: str, start: int, end: int) -> None:
+        if len(self._pair) == 2:
+            raise ValueError("more than one value")
         if mark in ("]", "}"):
             self._depth -= 1
         if self._depth == 1 and mark == ":":
             self._names.append(json.loads(self._text[self._start : start]))
             self._start = end
-        elif (self._depth == 1 and mark == ",") or (self._depth == 0 and mark in ("]", "}")):
+        elif self._depth == 1 and mark == ",":
             self._cut(start, end)
+        elif self._depth == 0 and mark in ("]", "}"):
+            self._close(mark, start, end)
         if mark in ("[", "{"):
             self._depth += 1
-            self._start = end if self._depth == 1 else self._start
+            if self._depth == 1:
+                self._pair, self._start = mark, end
 
     def _cut(self, start: int, end: int) -> None:
-        value = self._text[self._start : start].strip()
-        if value or self._values or self._names:
-            self._values.append(value)
-        self._start = self._end = end
+        self._values.append(self._text[self._start : start].strip())
+        self._start = end
+
+    def _close(self, mark: str, start: int, end: int) -> None:
+        self._pair += mark
+        if self._names or self._values or self._text[self._start : start].strip():
+            self._cut(start, end)
+        self._start = end
 
     def result(self) -> dict[str, str] | list[str]:
-        whole = self._text.strip()
-        closed = self._depth == 0 and not self._text[self._end :].strip() and all(self._values)
-        if closed and whole.startswith("[") and not self._names:
-            return self._values
-        if closed and whole.startswith("{") and len(self._names) == len(self._values):
-            return dict(zip(self._names, self._values, strict=True))
+        around = self._text[: self._text.find(self._pair[:1])] + self._text[self._start :]
+        if not around.strip() and all(self._values):
+            if self._pair == "[]" and not self._names:
+                return self._values
+            if self._pair == "{}" and all(isinstance(name, str) for name in self._names):
+                return dict(zip(self._names, self._values, strict=True))
         raise ValueError("not a JSON object or array")
