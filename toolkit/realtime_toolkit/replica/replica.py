@@ -48,6 +48,7 @@ from realtime_toolkit.model import (
     Scope,
     SyncedRow,
     TrackedTable,
+    canonical_key,
     hashes,
     key_hash,
 )
@@ -65,13 +66,14 @@ from realtime_toolkit.replica.held import (
     revives,
 )
 from realtime_toolkit.replica.journal import Journal, Question, Trace
-from realtime_toolkit.replica.transcript import Transcripts
+from realtime_toolkit.replica.transcript import MESSAGES, Transcripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from realtime_toolkit.events import Via
     from realtime_toolkit.model import Digest, Row, SyncPage
+    from realtime_toolkit.replica.transcript import Transcript
 
 __all__ = [
     "Event",
@@ -177,7 +179,13 @@ class Replica:
 
     def text(self, message_id: str) -> str:
         """What has come of a message's text, without holes; raises :class:`KeyError`."""
-        return self._texts[message_id].text
+        return self._text_of(self._texts[message_id])
+
+    def _text_of(self, found: Transcript) -> str:
+        if found.text is not None:
+            return found.text
+        row = self.row(MESSAGES, canonical_key([found.message_id]))
+        return str(row["content"] or "")[: found.length] if row else ""
 
     @property
     def has_holes(self) -> bool:
@@ -423,9 +431,9 @@ class Replica:
         if before is not None and another_row(before, made):
             events += self._texts.drop(ref.table, ref.key)
         if error is not None:
-            return [*events, Lost((ref,), error)]
+            return [*events, *self._texts.drop(ref.table, ref.key), Lost((ref,), error)]
         # Text first: who sees a message completed has all of its text.
-        events += self._texts.take(ref.table, change.row)
+        events += self._texts.take(ref.table, change.row, ref.key)
         events.append(RowChanged(change, via))
         return events
 
@@ -487,7 +495,7 @@ class Replica:
             "cursor": None if self.cursor is None else str(self.cursor),
             "tables": tables,
             "rows": rows,
-            "texts": self._texts.dump(),
+            "texts": self._texts.dump(lambda found: None if values else self._text_of(found)),
         }
 
     @classmethod
