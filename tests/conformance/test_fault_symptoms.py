@@ -14,9 +14,11 @@ from realtime_toolkit import phoenix
 from realtime_toolkit.phoenix import Vsn
 from realtime_toolkit.settings import mint_token
 from tests.conformance.harness import SECRET
+from tests.conformance.talk import SUBSCRIBED, talk
 from tests.conformance.test_python_clients import NOTES, A, Inbox, client, execute, follow, join, options
 
 ALL = RealtimePostgresChangesListenEvent.All
+TOPIC = "realtime:notes"
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -109,6 +111,24 @@ async def test_l3_a_second_subscribed_is_all_that_shows(served: Served) -> None:
         await write(served, 2)
         assert ids(await changes.count(1)) == [2]
         await notices_nothing(realtime)
+
+
+@pytest.mark.parametrize(("fault", "told"), [("slot-lost:0.2", 1), ("connections-lost:0.2", 2)])
+async def test_l7_only_the_loss_of_every_connection_shows(served: Served, fault: str, told: int) -> None:
+    async with talk(served) as talking:
+        await talking.follow(TOPIC, "notes", mint_token(SECRET, A))
+        server = served.realtime.server
+        before = server.reader.slot
+        served.realtime.faults.inject_text(fault)
+        await until(lambda: not server.reader.connected.is_set())
+        await write(served, 1)  # lost
+        await until(lambda: server.reader.connected.is_set() and server.reader.slot != before)
+        await write(served, 2)
+        await talking.until(lambda: 2 in talking.records(TOPIC))
+        await talking.until(lambda: talking.system(TOPIC).count(SUBSCRIBED) == told)
+        await talking.beat()
+        assert talking.records(TOPIC) == [2]
+        assert talking.system(TOPIC) == [SUBSCRIBED] * told
 
 
 async def test_l4_a_table_published_now_is_decoded_later(served: Served) -> None:

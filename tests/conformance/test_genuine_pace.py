@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from realtime_toolkit.settings import mint_token
+from realtime_toolkit.stack.realtime.pace import Pace
 from tests.conformance.harness import SECRET
 from tests.conformance.talk import SUBSCRIBED, address, talk
 from tests.conformance.test_python_clients import A, execute
@@ -74,6 +75,23 @@ async def test_subscriptions_and_polls(served: Served) -> None:
         assert max(delays) > 0.05  # polled, at most twice a second
         with takes(0.0, 0.1):  # broadcasts come at once
             await _broadcast(served, talking)
+
+
+async def test_broadcasts_from_the_database_do_not_wait_for_a_poll(harness: Harness) -> None:
+    """FACTS, Measurements: ``realtime.send`` to client in 1 to 2 ms, with a slot of its own."""
+    policy = "create policy read on realtime.messages for select to authenticated using (true);"
+    async with harness.server(SCHEMA + policy, pace=Pace(poll=3600.0)) as served, talk(served) as talking:
+        await talking.follow(TOPIC, "things", TOKEN)
+        await talking.join("realtime:room", TOKEN, private=True)
+        for number in (1, 2):  # the second finds changes waiting
+            send = f"""select realtime.send('{{"n": {number}}}', 'e', 'room')"""
+            await execute(served, f"insert into things values ({number}, 'x')", send)
+            await _hears(talking, number)
+        assert talking.records(TOPIC) == []
+
+
+async def _hears(talking: Talk, number: int) -> None:
+    await talking.until(lambda: len(talking.broadcasts("realtime:room")) == number)
 
 
 async def _delay(served: Served, talking: Talk, number: int) -> float:

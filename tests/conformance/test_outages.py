@@ -107,6 +107,20 @@ async def test_all_connections_are_ended(site: Site) -> None:
         assert before != after
 
 
+async def test_the_replication_connection_alone_is_ended_without_a_word(site: Site) -> None:
+    async with listening(site.served) as talking:
+        (before,) = await slots(site.served)
+        await execute(site.served, "select pg_terminate_backend(active_pid) from pg_replication_slots")
+        await write(site.served, 1)  # lost
+        reader = site.served.realtime.server.reader
+        async with asyncio.timeout(10):
+            while reader.slot == before[0]:  # noqa: ASYNC110 - nobody is told
+                await asyncio.sleep(0.01)
+        await returns(talking, site.served)
+        assert 1 not in talking.records(CHANGES)
+        assert talking.system(CHANGES) == [SUBSCRIBED]
+
+
 async def test_a_restart_is_survived_without_a_word(site: Site) -> None:
     async with listening(site.served) as talking:
         await site.postgres.stop()

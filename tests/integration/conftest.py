@@ -128,16 +128,15 @@ def baseline_template(stack: LocalStack) -> Iterator[str]:
             admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
-@pytest.fixture
-def project(stack: LocalStack, baseline_template: str) -> Iterator[Callable[..., str]]:
-    """``project(*scripts)`` is the address of a new project's database after these scripts, as ``postgres``."""
+@contextmanager
+def _projects(stack: LocalStack, template: str) -> Iterator[Callable[..., str]]:
     made: list[sql.Identifier] = []
     with psycopg.connect(stack.admin_url, autocommit=True) as admin:
 
         def make(*scripts: Path | str) -> str:
             name = f"project_{uuid.uuid4().hex[:8]}"
             create = sql.SQL("create database {} owner postgres template {}")
-            admin.execute(create.format(sql.Identifier(name), sql.Identifier(baseline_template)))
+            admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
             made.append(sql.Identifier(name))
             url = make_conninfo(stack.database_url, dbname=name)
             with psycopg.connect(url, autocommit=True) as there:
@@ -150,3 +149,17 @@ def project(stack: LocalStack, baseline_template: str) -> Iterator[Callable[...,
         finally:
             for database in made:
                 admin.execute(sql.SQL("drop database {} with (force)").format(database))
+
+
+@pytest.fixture
+def project(stack: LocalStack, baseline_template: str) -> Iterator[Callable[..., str]]:
+    """``project(*scripts)`` is the address of a new project's database after these scripts, as ``postgres``."""
+    with _projects(stack, baseline_template) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def project_of(stack: LocalStack, baseline_template: str) -> Iterator[Callable[..., str]]:
+    """The same for all tests of a module, which may share one."""
+    with _projects(stack, baseline_template) as make:
+        yield make

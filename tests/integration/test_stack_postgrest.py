@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
+import psycopg
 import pytest
+from postgrest import AsyncSelectRequestBuilder
+from postgrest.exceptions import APIError
+from supabase import acreate_client
+from supabase.lib.client_options import AsyncClientOptions
 
 from realtime_toolkit.errors import ConfigError, StackError
 from realtime_toolkit.stack import LocalStack, rest
@@ -70,6 +77,48 @@ def test_without_npm_and_pip_it_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         StackError, match=r"set POSTGREST_BIN, or put npm on PATH\): pip: No module named pip"
     ):
         rest.find_postgrest(tmp_path / "cache")
+
+
+APP = """
+create schema app;
+create table app.notes (id int primary key);
+insert into app.notes select generate_series(1, 5);
+grant usage on schema app to service_role;
+grant select on app.notes to service_role;
+alter role authenticator set pgrst.db_schemas = 'public, app';
+alter role authenticator set pgrst.db_max_rows = '3';
+"""
+
+
+async def test_its_settings_in_the_database_are_honoured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a migration from the start, later ones with a notification; by ``postgres`` as it is hosted."""
+    monkeypatch.setenv("TOOLKIT_STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "1_app.sql").write_text(APP)
+    async with (
+        LocalStack(migrations=tmp_path, superuser=False) as stack,
+        httpx.AsyncClient() as http,
+    ):
+        options = AsyncClientOptions(httpx_client=http)
+        client = await acreate_client(stack.url, stack.service_role_key, options)
+        notes = client.schema("app").table("notes").select("id").order("id")
+        assert (await notes.execute()).data == [{"id": 1}, {"id": 2}, {"id": 3}]
+        with psycopg.connect(stack.database_url, autocommit=True) as db:
+            db.execute("alter role authenticator set pgrst.db_max_rows = '4'")
+            db.execute("notify pgrst, 'reload config'")
+            async with asyncio.timeout(10):
+                while len((await notes.execute()).data) != 4:
+                    pass
+            db.execute("alter role authenticator reset pgrst.db_schemas")
+            db.execute("notify pgrst, 'reload config'")
+            with pytest.raises(APIError, match="The schema must be one of the following: public"):
+                await asyncio.wait_for(asked_for_ever(notes), 10)
+
+
+async def asked_for_ever(query: AsyncSelectRequestBuilder) -> None:
+    while True:
+        await query.execute()
 
 
 async def test_one_that_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

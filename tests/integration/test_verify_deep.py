@@ -45,7 +45,7 @@ def test_a_leak_comes_back_shrunk_and_runnable(project: Callable[..., str]) -> N
     assert not verify.verify(url).findings, "the seeded rows do not show it; that is what the hunt is for"
     (finding,) = verify.verify(url, checks=["leaks"]).findings
     assert (finding.code, finding.object) == ("LEK001", "public.docs")
-    script = finding.detail.partition("To see it run:\n")[2]
+    script = finding.script
     assert script.count("insert into") == 2, "the document and its team, and nobody else"
     assert script.count("update ") == 2, "archived, and shared by link"
     *before, reach, _rollback = script.split(";\n")

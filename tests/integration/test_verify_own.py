@@ -113,6 +113,46 @@ def test_a_tracked_table_that_breaks_its_promise(own: str, broken: str) -> None:
     assert not verify.verify(own).findings
 
 
+ALTERED = """
+create type public.size as enum ('s'); create type public.place as (zip char(5)); create domain public.code as char(4);
+create function public.as_json(public.size) returns json language sql immutable as $$ select to_json($1::text) $$;
+create cast (public.size as json) with function public.as_json(public.size);
+"""
+
+
+@pytest.mark.parametrize(
+    ("type", "found"),
+    [
+        *((t, True) for t in ("char(3)", "bpchar", "bit(4)", '"bit"', "char(3)[]", "bit(4)[]", "public.code", "public.code[]", "public.place",
+                              "public.place[]", "public.size")),
+        *((t, False) for t in ("char", "char(1)", "bit", "bit(1)", "varchar(3)", "varbit(4)", "numeric", "numeric[]", "real", "float8",
+                               "bytea", "jsonb", "public.code_of_one", "int[]", '"char"', "name")),
+    ],
+)  # fmt: skip
+def test_types_that_arrive_altered(own: str, type: str, found: bool) -> None:
+    run(own, ALTERED, "create domain public.code_of_one as char(1)", *NOTES.split(";\n"))
+    run(own, f"alter table public.notes add column value {type}", TRACKED)
+    findings = verify.verify(own, checks=["TRK"]).findings
+    assert [(f.code, f.object) for f in findings] == [("TRK003", "public.notes.value")] * found
+
+
+@pytest.mark.parametrize("type", ["char(9)", "bit(9)", "float8", "jsonb", "text[]", "public.place"])
+def test_a_key_that_changed_to_a_type_that_cannot_be_matched(own: str, type: str) -> None:
+    run(
+        own,
+        ALTERED,
+        *NOTES.replace("id uuid primary key default gen_random_uuid()", "id text primary key").split(";\n"),
+        TRACKED,
+    )
+    run(own, "drop trigger zz_realtime_toolkit_fixed on public.notes",
+        f"alter table public.notes alter id type {type} using null::{type}",
+        "select realtime_toolkit.make_triggers('public.notes', 'owner_id')")  # fmt: skip
+    (finding,) = verify.verify(own, checks=["TRK"]).findings
+    assert (finding.code, finding.object) == ("TRK002", "public.notes")
+    run(own, finding.fix)
+    assert not verify.verify(own, checks=["TRK"]).findings
+
+
 def test_a_tracked_table_that_is_no_longer_published(own: str) -> None:
     run(own, "alter publication supabase_realtime drop table public.messages")
     (finding,) = verify.verify(own, migrations=MIGRATIONS).findings
@@ -134,6 +174,12 @@ def test_an_inactive_slot_is_found(own: str) -> None:
             own,
             "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = 'left_behind'",
         )
+
+
+@pytest.mark.parametrize("name", ["nothing", "a b", "x.y.z.w", 'public."'])
+def test_a_table_that_is_expected_and_not_there(own: str, name: str) -> None:
+    with pytest.raises(ConfigError, match="no table"):
+        verify.verify(own, config=verify.Config(expected=(name,)))
 
 
 def test_tables_that_the_configuration_expects(own: str, tmp_path: Path) -> None:

@@ -89,9 +89,15 @@ def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     if config.getoption("--supabase-verify"):
+        from realtime_toolkit.errors import ToolkitError
+        from realtime_toolkit.shown import shown_once, without_secrets
         from realtime_toolkit.verify.items import verify_items
 
-        items.extend(verify_items(session, _verified(config)))
+        try:
+            report = _verified(config)
+        except ToolkitError as error:
+            raise pytest.UsageError(f"--supabase-verify: {shown_once(without_secrets(str(error)))}") from None
+        items.extend(verify_items(session, report))
 
 
 def _verified(config: pytest.Config) -> Report:

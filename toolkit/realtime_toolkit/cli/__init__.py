@@ -11,9 +11,9 @@ def main() -> None:
     """Entry point of ``realtime-toolkit``; thin, so that Ctrl-C while the rest is imported is no traceback."""
     try:
         from realtime_toolkit.cli.commands import cli
-        from realtime_toolkit.cli.shell import open_closed_streams
+        from realtime_toolkit.cli.shell import open_streams
 
-        open_closed_streams()
+        open_streams()
         cli(prog_name="realtime-toolkit")
     except KeyboardInterrupt:
         raise SystemExit(130) from None

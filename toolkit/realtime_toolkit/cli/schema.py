@@ -20,6 +20,7 @@ from realtime_toolkit.cli.shell import (
     settings,
 )
 from realtime_toolkit.errors import InputError
+from realtime_toolkit.shown import shown, shown_lines, shown_once
 
 
 def migrations_here(directory: Path | None) -> Path:
@@ -54,7 +55,7 @@ def show(result: Any, as_json: bool, lines: list[str], summary: str) -> None:
         emit(result.as_dict())
         return
     for line in lines:
-        click.echo(line)
+        click.echo(shown_once(line))
     say(summary)
 
 
@@ -166,14 +167,14 @@ def plan(
 
 def print_plan(plan: Any) -> None:
     for file in plan.files:
-        click.echo(f"-- {file.file}" + ("" if file.transactional else "  (not in a transaction)"))
+        click.echo(f"-- {shown(file.file)}" + ("" if file.transactional else "  (not in a transaction)"))
         for statement in file.statements:
-            click.echo(f"{statement.sql};")
+            click.echo(f"{shown_lines(statement.sql)};")
             for lock in statement.locks:
                 blocks = f", blocks {lock.blocks}" if lock.blocks else ""
-                click.echo(f"--   {lock.mode} on {lock.relation}{blocks}")
+                click.echo(f"--   {lock.mode} on {shown(lock.relation)}{blocks}")
             for relation in statement.rewrites:
-                click.echo(f"--   rewrites {relation}")
+                click.echo(f"--   rewrites {shown(relation)}")
             if statement.note:
                 click.echo(f"--   {statement.note}")
     say(f"{len(plan.files)} to apply; " + ("locks from a rehearsal" if plan.rehearsed else "not rehearsed"))
@@ -273,7 +274,7 @@ def baseline(
     help="Migrations, to name file and line; default: supabase/migrations.",
 )
 @option("--allow-writes", is_flag=True,
-        help="Run the dynamic checks on a database elsewhere, too; all they write is rolled back.")  # fmt: skip
+        help="Run the dynamic checks on a database elsewhere, too; all is rolled back but the numbers that sequences gave.")  # fmt: skip
 @option("--snapshot", type=FILE, default=Path("supabase/access.snapshot"), show_default=True,
         help="Who may read, write and receive what, to be compared with where it is there.")  # fmt: skip
 @option("--update-snapshot", is_flag=True, help="Write today's access to the snapshot.")

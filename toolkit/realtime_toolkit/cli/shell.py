@@ -8,7 +8,10 @@ import logging
 import os
 import signal
 import sys
+import threading
+from contextlib import contextmanager, suppress
 from decimal import Decimal
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,9 +21,10 @@ from dotenv import dotenv_values
 from realtime_toolkit.errors import ConfigError, InputError, ToolkitError
 from realtime_toolkit.model import Scope
 from realtime_toolkit.settings import Settings
+from realtime_toolkit.shown import shown_json, shown_lines, shown_once, without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
 T = TypeVar("T")
 
@@ -29,22 +33,61 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 class ToolkitGroup(click.Group):
-    """Whatever a command raises from the error tree becomes one line on stderr and the error's exit code."""
+    """Whatever ends a command, from the error tree, the system or a signal, becomes one line on stderr and an exit code."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _one_line():  # --help is printed in here
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _one_line(), _terminated_like_interrupted():
             return super().invoke(ctx)
-        except ToolkitError as error:
-            say(f"error: {error}")
-            ctx.exit(error.exit_code)
-        except BrokenPipeError:  # `… | head` has seen enough
-            _drop_stdout()
-            ctx.exit(0)
-        except OSError as error:  # a file or folder that cannot be read or written, a full disk
-            _drop_stdout()
-            place = f"{error.filename}: " if error.filename else ""
-            say(f"error: {place}{error.strerror or error}")
-            ctx.exit(ConfigError.exit_code)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except ToolkitError as error:
+        _complain(f"error: {without_secrets(str(error))}")
+        code = error.exit_code
+    except BrokenPipeError:  # `… | head` has seen enough
+        _drop_stdout()
+        code = 0
+    except OSError as error:  # a file or folder that cannot be read or written, a full disk
+        _drop_stdout()
+        place = f"{error.filename}: " if error.filename else ""
+        _complain(f"error: {place}{error.strerror or error}")
+        code = ConfigError.exit_code
+    except KeyboardInterrupt as interrupt:  # whoever was at work has rolled back on its way here
+        _complain("interrupted")
+        code = 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+    else:
+        return
+    raise click.exceptions.Exit(code)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM is a Ctrl-C with another number: statements are cancelled, transactions rolled back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def _complain(line: str) -> None:
+    """What stderr cannot take either shows in the exit code alone."""
+    with suppress(OSError):
+        say(line)
 
 
 def _drop_stdout() -> None:
@@ -52,11 +95,17 @@ def _drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def open_closed_streams() -> None:
-    """Put /dev/null where a standard stream was closed: the next socket would get its number."""
+def open_streams() -> None:
+    """Put /dev/null where a standard stream was closed: the next socket would get its number.
+
+    What goes to a file or a pipe is UTF-8, as reports say of themselves; no stream fails for a character.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as the program
+        elif mode == "w" and isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def as_scope(text: str) -> Scope:
@@ -68,13 +117,13 @@ def as_scope(text: str) -> Scope:
 
 
 def say(line: str) -> None:
-    """For people: stderr."""
-    click.echo(line, err=True)
+    """For people: stderr, one line."""
+    click.echo(shown_once(line), err=True)
 
 
 def emit(value: Any) -> None:
     """A result as one line of JSON on stdout, flushed: whoever reads it may be waiting."""
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    click.echo(shown_json(json.dumps(value, default=_plain, ensure_ascii=False)))
     sys.stdout.flush()
 
 
@@ -85,9 +134,16 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+class _Shown(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_lines(super().format(record))
+
+
 def log_to_stderr() -> None:
     """Warnings, and the news of what takes long: the stack's downloads."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Shown())
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, we raise
     logging.getLogger("realtime_toolkit.stack.rest").setLevel(logging.INFO)
 

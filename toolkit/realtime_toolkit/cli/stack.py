@@ -31,6 +31,8 @@ def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
         option("--seed", type=int, default=0, show_default=True, help="Of the faults: same seed, same schedule."),
         option("--fault", "faults", metavar="NAME[:ARG]", multiple=True,
                help="Inject it at random moments; may be given again. `stack faults` lists them."),
+        option("--allow-host", "hosts", metavar="NAME", multiple=True,
+               help="Answer under this host name, too (a tunnel's, a proxy's); may be given again."),
         option("--every", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True,
                help="Seconds between two faults, on average."),
     ):  # fmt: skip
@@ -78,10 +80,13 @@ def stack() -> None:
 @stack_options
 def up(port: int, data_dir: Path | None, **options: Any) -> None:
     """Run in the foreground until Ctrl-C; ``stack env`` in another terminal prints how to connect."""
+    from realtime_toolkit.stack.postgres.external import shown
 
     async def job() -> None:
         async with started(port=port, data_dir=data_dir, publish=True, **options) as running:
-            say(f"ready: {running.url}  (database {running.database_url})")
+            say(
+                f"ready: {running.url}  (database {shown(running.database_url)}, `stack env` has the password)"
+            )
             say("settings for other terminals: realtime-toolkit stack env > .env   stop with Ctrl-C")
             await running.wait_failed()
 

@@ -34,13 +34,14 @@ from realtime_toolkit.model import RowRef, Scope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from typing import BinaryIO
+    from typing import BinaryIO, TextIO
 
     from realtime_toolkit.events import Event
     from realtime_toolkit.follow.listener import Listener
     from realtime_toolkit.model import Verdict
     from realtime_toolkit.settings import Settings
     from realtime_toolkit.store import RestStore
+    from realtime_toolkit.tokens import Token
 
 _PIECE = 1 << 16
 
@@ -57,6 +58,12 @@ def user_token(config: Settings, user: str | None) -> str:
     raise ConfigError("say who is asking: --user ID (needs SUPABASE_JWT_SECRET), or SUPABASE_ACCESS_TOKEN")
 
 
+def token_of(config: Settings, user: str | None) -> Token:
+    """As :func:`user_token`: signed anew whenever it is asked for, or the one that there is, which cannot be renewed."""
+    given = user_token(config, user)
+    return given if user is None else lambda: user_token(config, user)
+
+
 def store_for(config: Settings, user: str | None) -> RestStore:
     """PostgREST as this user, or, for a worker without one, as ``service_role``."""
     from realtime_toolkit.store import RestStore
@@ -64,8 +71,11 @@ def store_for(config: Settings, user: str | None) -> RestStore:
     if user is None and config.access_token is None:
         return RestStore(config.require("url"), config.require("service_role_key"))
     refuse_expired(user_token(config, user), now=time.time())
+    given = token_of(config, user)
     return RestStore(
-        config.require("url"), config.require("anon_key"), token=lambda: user_token(config, user)
+        config.require("url"),
+        config.require("anon_key"),
+        token=(lambda: given) if isinstance(given, str) else given,
     )
 
 
@@ -212,12 +222,12 @@ class Follower:
         from realtime_toolkit.follow.listener import Listener
 
         config, user = self._config, self._user
-        user_token(config, user)
+        token = token_of(config, user)
         self.store = await self._exits.enter_async_context(store_for(config, user))
         self.listener = Listener(
             config.require("url"),
             config.require("anon_key"),
-            lambda: user_token(config, user),
+            token,
             self._scope,
             self.store,
             fail_fast=True,
@@ -251,6 +261,7 @@ def listen(
     config = settings(ctx)
 
     async def job() -> None:
+        check_writable(cursor)
         printer = Printer(print_json if as_json else print_plain)
         async with Follower(config, scope, user, on_event=printer, replica=load_cursor(cursor)) as follower:
             ended = asyncio.create_task(follower.listener.wait_closed())
@@ -297,9 +308,27 @@ def load_cursor(path: Path | None) -> Any:
 
 def save_cursor(path: Path, listener: Listener) -> None:
     """Written beside and moved into place, so that a crash leaves the old one."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(listener.replica.dump(), ensure_ascii=False), encoding="utf-8")
+    beside = _beside(path)
+    with _private(beside) as file:
+        file.write(json.dumps(listener.replica.dump(), ensure_ascii=False))
     beside.replace(path)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
+def _private(path: Path) -> TextIO:
+    """A new file that only its owner may read: it is to hold the user's rows."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
+
+
+def check_writable(path: Path | None) -> None:
+    """Raises :class:`OSError` now rather than when there is something to lose."""
+    if path is not None:
+        _private(_beside(path)).close()
+        _beside(path).unlink()
 
 
 def now() -> str:

@@ -16,7 +16,7 @@ import hashlib
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -44,7 +44,7 @@ from realtime_toolkit.follow.subscription import (
     join_config,
     read_change,
 )
-from realtime_toolkit.model import Change, Scope
+from realtime_toolkit.model import Change, RowRef, Scope
 from realtime_toolkit.phoenix import Vsn
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.retry import backoff
@@ -124,6 +124,10 @@ class Stats:
     """Frames that could not be read."""
     skipped: int = 0
     """Changes left to a sync because the handler was too far behind."""
+    comparisons: int = 0
+    """Looks at the database's digest."""
+    comparison_seconds: float = 0.0
+    """What they took of the database, by its own clock."""
     handler_errors: int = 0
     last_handler_error: BaseException | None = None
 
@@ -215,6 +219,7 @@ class Listener:
             note=self._note,
             mark=self._send_mark,
             is_final=self._is_final,
+            compared=self._compared,
         )
         self._subscribed_at: float | None = None
         self._task: asyncio.Task[None] | None = None
@@ -325,9 +330,11 @@ class Listener:
         if self._facts.failure is not None:
             raise self._facts.failure
 
-    def doubt(self, reason: str) -> None:
-        """Take ``synced`` back, for this reason, and compare with the database now."""
+    def doubt(self, reason: str, rows: Iterable[RowRef] = ()) -> None:
+        """Take ``synced`` back, for this reason, ask for these rows, and compare with the database now."""
         if self._facts.running:
+            for ref in rows:
+                self.replica.doubt(ref)
             self._distrust(reason)
 
     @property
@@ -465,6 +472,10 @@ class Listener:
             synced_before=self._synced_before,
             token_is_over=over and not self._tokens.renewable,
         )
+
+    def _compared(self, seconds: float) -> None:
+        self.stats.comparisons += 1
+        self.stats.comparison_seconds += seconds
 
     async def _send_mark(self, passed: Callable[[], None]) -> bool:
         """Send a watermark to ourselves; false where none would come back."""

@@ -82,7 +82,7 @@ def packaged_migrations() -> Path:
 def read_directory(directory: Path) -> tuple[Migration, ...]:
     """Every migration of a directory, in the order in which they apply.
 
-    Raises :class:`InputError` if there is no such directory, :class:`MigrationError` if a file is not UTF-8.
+    Raises :class:`InputError` if there is no such directory, :class:`MigrationError` if a file or its name is not UTF-8.
     """
     if not directory.is_dir():
         raise InputError(f"no such directory: {directory}")
@@ -98,12 +98,23 @@ def _named(directory: Path) -> list[tuple[Path, re.Match[str]]]:
 
 
 def _read(path: Path, match: re.Match[str]) -> Migration:
+    if not _is_utf8(path.name):
+        raise MigrationError(f"{path.name}: the file's name is not UTF-8, which the history is; rename it")
     sql = read_sql(path)
     statements = split(sql)
     head = sql[: statements[0].offset + statements[0].lead] if statements else ""
     return Migration(
         match[1], match[2], path, sql, statements, transactional=not _NO_TRANSACTION.search(head)
     )
+
+
+def _is_utf8(text: str) -> bool:
+    """False for a name or argument in another encoding, whose bytes Python keeps as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_sql(path: Path) -> str:
@@ -270,8 +281,11 @@ class Track:
             raise InputError(f"not a table name: {self.table!r} (write schema.table)")
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", self.kind):
             raise InputError(f"not a kind: {self.kind!r} (lower-case letters, digits and _)")
-        if not self.scope_column or "\n" in self.scope_column:
+        if not self.scope_column:
             raise InputError(f"not a column name: {self.scope_column!r}")
+        for name in (self.table, self.scope_column):
+            if "\0" in name or not _is_utf8(name):
+                raise InputError(f"no name in Postgres holds what {name!r} does")
 
     def sql(self) -> str:
         """The text of the migration."""

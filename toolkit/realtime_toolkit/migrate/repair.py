@@ -118,7 +118,7 @@ def baseline(
     with _locked(dsn, wait, notice) as connection:
         seen = history.read(connection)
         dumped = _dump(dsn, connection, directory, seen) if dump else None
-        fetched = _fetch(directory, seen)
+        fetched = _fetch(directory, seen, notice)
         unknown = [m for m in read_directory(directory) if seen.row(m.version) is None]
         adopted = [m for m in unknown if m.file == dumped or (version is not None and m.version <= version)]
         with connection.transaction():
@@ -135,14 +135,20 @@ def _dump(dsn: str, connection: Connection, directory: Path, seen: History) -> s
     return Path(new(directory, "baseline", sql=schema_sql(dsn, connection), before=earliest).path).name
 
 
-def _fetch(directory: Path, seen: History) -> tuple[str, ...]:
-    """Write a file for each row that has none; rows without statements cannot be told and are left."""
+def _fetch(directory: Path, seen: History, notice: Notice) -> tuple[str, ...]:
+    """Write a file for each row that has none; rows without statements cannot be told and are left.
+
+    So are rows whose version is no number: as a file's name it could lead anywhere, and no tool would read it.
+    """
     there = {migration.version for migration in read_directory(directory)}
     fetched = []
     for row in seen.rows:
         if row.version in there or row.statements is None:
             continue
-        name = re.sub(r"[^\w.-]", "_", row.name)
+        if not re.fullmatch("[0-9]{1,40}", row.version):
+            notice(f"left: version {row.version!r} of the history is no number")
+            continue
+        name = re.sub(r"[^\w.-]", "_", row.name)[:50]
         path = directory / f"{row.version}_{name}.sql"
         path.write_text("".join(f"{_terminated(text)}\n" for text in row.statements), encoding="utf-8")
         fetched.append(path.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -39,6 +40,9 @@ SETTLED = frozenset(
     {"42P04", "42P06", "42P07", "42701", "42710", "3D000", "3F000", "42P01", "42704", "42703"}
 )
 """Already there, or already gone: what repeating a statement that had taken effect after all answers."""
+
+
+_PASSWORD = re.compile(r"(\bpassword\s*=?\s*)[eE]?'(?:[^']|'')*(?:'|$)", re.IGNORECASE)
 
 
 class Refused(Exception):
@@ -280,6 +284,6 @@ def _place(migration: Migration, at: Statement | None, error: psycopg.Error) -> 
         return f"{migration.file}, at the end of the transaction"
     position = error.diag.statement_position
     line = migration.line_at(at.offset + int(position) - 1) if position else at.line
-    text = " ".join(at.code.split())
+    text = _PASSWORD.sub(r"\1'…'", " ".join(at.code.split()))
     short = text if len(text) <= 60 else text[:57] + "..."
     return f"{migration.file}:{line}: statement {migration.statements.index(at) + 1} ({short})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import secrets
 import socket
 import time
@@ -44,6 +45,10 @@ def connect(dsn: str, *, wait: float = 0.0, notice: Notice = silent) -> Connecti
     Raises :class:`Unreachable`, :class:`Unauthorized` or :class:`ConfigError`, never with the password.
     """
     deadline = time.monotonic() + wait
+    if _is_shifted(dsn):
+        raise ConfigError(
+            "the database address cannot be read: an @ or a / of the password must be written as %40 or %2F"
+        )
     while True:
         try:
             connection = _open(dsn)
@@ -79,7 +84,12 @@ def _cannot_connect(dsn: str, error: psycopg.Error) -> ToolkitError:
     where = address(dsn)
     if any(sign in text for sign in ("password", "authentication failed", "no pg_hba.conf entry")):
         return Unauthorized(f"{where} refuses this user: {text}")
-    if isinstance(error, psycopg.ProgrammingError) or "does not exist" in text:
+    if isinstance(
+        error, psycopg.ProgrammingError
+    ):  # libpq quotes what it cannot read, and the password is in it
+        unquoted = re.sub('".*"', '"…"', text)
+        return ConfigError(f"cannot use the database address: {unquoted}")
+    if "does not exist" in text:
         return ConfigError(f"cannot use the database address of {where}: {text}")
     return Unreachable(f"no database answers at {where}: {text}")
 
@@ -90,7 +100,18 @@ def address(dsn: str) -> str:
         parts = psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         return "the given address"
+    if _is_shifted(dsn):
+        return "the given address"
     return f"{parts.get('host') or 'localhost'}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+
+
+def _is_shifted(dsn: str) -> bool:
+    """Whether a bare ``@`` or ``/`` in the password makes its rest what libpq takes for the host and the database."""
+    rest = dsn.partition("://")[2]
+    user, at, where = rest.partition("@")
+    if not at or "/" in user:
+        where = rest
+    return "@" in where.partition("?")[0]
 
 
 def is_local(dsn: str) -> bool:

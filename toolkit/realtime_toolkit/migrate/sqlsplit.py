@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from realtime_toolkit.shown import ACTED_ON, shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -264,3 +266,50 @@ def without_word(sql: str, word: str) -> str:
             return sql[: token.start] + sql[token.end :]
         at = token.end
     return sql
+
+
+_ODD = re.compile(f"[{ACTED_ON}]")
+_ODD_OR_BACKSLASH = re.compile(rf"[\\{ACTED_ON}]")
+
+
+def printable(sql: str) -> str:
+    """Statements that do the same and hold nothing that a terminal or a line acts on.
+
+    Names and strings with such characters become ``U&"…"`` and ``U&'…'``. From the first ``--`` on the text is one
+    remark to its end: a name in it cannot end it and go on as SQL.
+
+    >>> print(printable('drop table "a' + chr(10) + '";  -- or ask'))
+    drop table U&"a\\000a";  -- or ask
+    """
+    return "".join(_printable(sql))
+
+
+def _printable(sql: str) -> Iterator[str]:
+    at = 0
+    while at < len(sql):
+        token = _token(sql, at, backslashes=False)
+        if token.text.startswith("--"):
+            yield shown(sql[at:])
+            return
+        yield _respelled(token)
+        at = token.end
+
+
+def _respelled(token: _Token) -> str:
+    text = token.text
+    if token.kind is Kind.SPACE:
+        return re.sub(r"[^ \n]", " ", text)
+    if not _ODD.search(text):
+        return text
+    if text[0] in "'\"":
+        return "U&" + _ODD_OR_BACKSLASH.sub(lambda odd: _coded(ord(odd[0])), text)
+    if text[:2] in ("e'", "E'"):
+        return _ODD.sub(lambda odd: f"\\U{ord(odd[0]):08x}", text)
+    return shown(text)
+
+
+def _coded(point: int) -> str:
+    """As ``U&`` spells a character."""
+    if point == ord("\\"):
+        return "\\\\"
+    return f"\\{point:04x}" if point < 0x10000 else f"\\+{point:06x}"

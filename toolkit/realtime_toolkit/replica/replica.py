@@ -280,6 +280,11 @@ class Replica:
         self.doubts[ref] = Doubt(change if change and change.type is ChangeType.DELETE else None)
         return []
 
+    def doubt(self, ref: RowRef) -> None:
+        """Whatever is held under this key is to be asked for again."""
+        if ref not in self.doubts and ref.table in self.tables:
+            self._doubt(ref, None)
+
     def confirm(self, cursor: int) -> None:
         """The copy has had all that a snapshot with this horizon shows: the next sync need not begin before it."""
         if self.cursor is not None and self._paging is None:

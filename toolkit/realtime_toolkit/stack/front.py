@@ -1,6 +1,6 @@
 """The stack's one port: an ASGI app that does for the services what a project's API gateway does.
 
-It checks the API key, lets an opaque key stand for its JWT, answers CORS preflights, and passes
+It refuses foreign host names, checks the API key, lets an opaque key stand for its JWT, answers CORS preflights, and passes
 ``/rest/v1`` on to PostgREST as a stream. ``/auth/v1`` and ``/realtime/v1`` are apps of their own.
 """
 
@@ -14,8 +14,10 @@ from urllib.parse import parse_qsl, urlencode
 
 import httpx
 
+from realtime_toolkit.stack.hosts import admits
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
     from pathlib import Path
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -59,6 +61,11 @@ WRONG_KEY = Refusal(
     },
 )
 NO_ROUTE = Refusal(404, {"message": "no Route matched with those values"})
+WRONG_HOST = Refusal(
+    421,
+    {"message": "This host name is not one of the stack's", "hint": "stack up --allow-host NAME allows it."},
+)
+NOT_AN_ADDRESS = Refusal(400, {"message": "not a valid address"})
 NO_UPSTREAM = Refusal(503, {"message": "name resolution failed"})
 
 
@@ -96,8 +103,10 @@ class Gateway:
         auth: ASGIApp,
         realtime: ASGIApp | None = None,
         admin: ASGIApp | None = None,
+        hosts: Collection[str] = (),
     ) -> None:
         self._keys = keys
+        self._hosts = hosts
         self._guarded = {"/rest/v1": rest, "/auth/v1": auth}
         if admin is not None:
             self._guarded["/toolkit/v1"] = admin
@@ -106,18 +115,22 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        if not admits(hosts, self._hosts):
+            await refuse(send, WRONG_HOST)
+            return
         headers = dict(scope["headers"])
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             await _preflight(headers, send)
             return
         send = _with_cors(send)
-        if self.realtime is not None and _below(scope["path"], "/realtime/v1"):
+        if self.realtime is not None and _below(scope, "/realtime/v1"):
             await self.realtime(scope, receive, send)  # checks keys itself, as the genuine server does
             return
         await self._pass(scope, receive, send, headers)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
-        prefix = next((prefix for prefix in self._guarded if _below(scope["path"], prefix)), None)
+        prefix = next((prefix for prefix in self._guarded if _below(scope, prefix)), None)
         if prefix is None:
             await refuse(send, NO_ROUTE)
             return
@@ -130,8 +143,15 @@ class Gateway:
         await self._guarded[prefix](_stripped(scope, prefix), receive, send)
 
 
-def _below(path: str, prefix: str) -> bool:
-    return path == prefix or path.startswith(f"{prefix}/")
+def _below(scope: Scope, prefix: str) -> bool:
+    """By the address as it was sent: ``/rest%2Fv1`` is no prefix of ours, and could not be cut off."""
+    raw = _raw_path(scope)
+    return raw == prefix.encode() or raw.startswith(f"{prefix}/".encode())
+
+
+def _raw_path(scope: Scope) -> bytes:
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw
 
 
 def _authorized(scope: Scope, authorization: str) -> Scope:
@@ -148,11 +168,10 @@ def _authorized(scope: Scope, authorization: str) -> Scope:
 
 
 def _stripped(scope: Scope, prefix: str) -> Scope:
-    raw: bytes = scope.get("raw_path") or scope["path"].encode()
     return {
         **scope,
         "path": scope["path"][len(prefix) :] or "/",
-        "raw_path": raw[len(prefix) :] or b"/",
+        "raw_path": _raw_path(scope)[len(prefix) :] or b"/",
     }
 
 
@@ -201,7 +220,12 @@ class RestProxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            response = await self._transport.handle_async_request(_upstream_request(scope, receive))
+            request = _upstream_request(scope, receive)
+        except (httpx.InvalidURL, UnicodeError):
+            await refuse(send, NOT_AN_ADDRESS)
+            return
+        try:
+            response = await self._transport.handle_async_request(request)
         except httpx.TransportError:
             await refuse(send, NO_UPSTREAM)
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import json
 import socket
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import psycopg
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -26,7 +24,8 @@ from realtime_toolkit.stack.postgres.branches import Branch, Trunk
 from realtime_toolkit.stack.postgres.container import Container, remove_recorded
 from realtime_toolkit.stack.postgres.external import External, drop_recorded
 from realtime_toolkit.stack.postgres.places import cache_dir, state_dir
-from realtime_toolkit.stack.postgres.reserve import KEYS_FILE, listening, owned, scratch, write_private
+from realtime_toolkit.stack.postgres.private import write_private
+from realtime_toolkit.stack.postgres.reserve import KEYS_FILE, listening, owned, scratch
 from realtime_toolkit.stack.postgres.residue import Claim, records, sweep
 from realtime_toolkit.stack.postgres.server import HOST
 from realtime_toolkit.stack.postgres.sources import Embedded, Place, Source
@@ -35,9 +34,10 @@ from realtime_toolkit.stack.realtime.app import RealtimeServer
 from realtime_toolkit.stack.realtime.faults import Faults
 from realtime_toolkit.stack.realtime.limits import Limits
 from realtime_toolkit.stack.rest import PostgRest, find_postgrest
+from realtime_toolkit.stack.serving import FrontServer, front_server
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Collection, Coroutine
     from types import TracebackType
 
 A = TypeVar("A")
@@ -50,7 +50,8 @@ class LocalStack:
     ``data_dir`` keeps database and keys from one run to the next; without it all is thrown away.
     ``version`` is that of the embedded Postgres, 16 or 18. ``port`` 0 takes a free one, and only 127.0.0.1
     is ever listened on. ``superuser=False`` gives ``postgres`` just the rights it has on hosted Supabase.
-    ``publish`` lets :func:`running_stack` find it from another process.
+    ``publish`` lets :func:`running_stack` find it from another process. ``hosts`` are names, beside those of this
+    machine, under which it is asked (a tunnel's, a reverse proxy's); any other is refused.
 
     Raises :class:`~realtime_toolkit.errors.PortInUse`, :class:`~realtime_toolkit.errors.ConfigError`,
     :class:`~realtime_toolkit.errors.MigrationError` or :class:`~realtime_toolkit.errors.StackError`, and has then left
@@ -72,6 +73,7 @@ class LocalStack:
         jwt_expiry: int = 3600,
         superuser: bool = True,
         publish: bool = False,
+        hosts: Collection[str] = (),
     ) -> None:
         self.faults = Faults(seed)
         """What goes wrong on demand; same seed, same schedule."""
@@ -84,6 +86,7 @@ class LocalStack:
         self._jwt_secret = jwt_secret
         self._jwt_expiry = jwt_expiry
         self._publish = publish
+        self._hosts = frozenset(name.lower() for name in hosts)
         self._exits: AsyncExitStack | None = None
         self._keys: Keys | None = None
         self._given_keys: Keys | None = None
@@ -292,6 +295,7 @@ class LocalStack:
             limits=self._limits,
             pace=self._pace,
             faults=self.faults,
+            hosts=self._hosts,
         )
         exits.push_async_callback(realtime.stop)
         try:
@@ -316,17 +320,9 @@ class LocalStack:
             auth=auth_app(accounts),
             realtime=Starlette(routes=routes),
             admin=admin_app(self.faults, self.keys),
+            hosts=self._hosts,
         )
-        config = uvicorn.Config(
-            gateway,
-            ws=realtime.websocket_protocol,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=1,
-        )
-        server = _Server(config)
+        server = front_server(gateway, realtime.websocket_protocol)
         serving = asyncio.create_task(server.serve([port]))
         exits.push_async_callback(_end_serving, server, serving)
         up = asyncio.create_task(server.up.wait())
@@ -347,24 +343,7 @@ async def _together(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B
         await asyncio.wait(tasks)
 
 
-class _Server(uvicorn.Server):
-    """Runs in the caller's loop, and says when it is up."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals belong to the program that the stack runs in."""
-        yield
-
-
-async def _end_serving(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+async def _end_serving(server: FrontServer, serving: asyncio.Task[None]) -> None:
     server.should_exit = True
     await asyncio.wait({serving})
 

@@ -143,7 +143,7 @@ class PostgRest:
             "PGRST_DB_ANON_ROLE": "anon",
             "PGRST_DB_EXTRA_SEARCH_PATH": "public, extensions",
             "PGRST_DB_MAX_ROWS": str(max_rows),
-            "PGRST_DB_CONFIG": "false",
+            "PGRST_DB_CONFIG": "true",  # settings pgrst.… of the role it connects as come before these
             "PGRST_JWT_SECRET": jwt_secret,
             "PGRST_SERVER_UNIX_SOCKET": str(self.socket),
             "PGRST_SERVER_UNIX_SOCKET_MODE": "600",

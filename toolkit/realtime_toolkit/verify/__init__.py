@@ -35,7 +35,7 @@ from realtime_toolkit.verify.leaks import LEK001, hunt
 from realtime_toolkit.verify.linting import LINT, installed, run_pgrls
 from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Report, Rule
-from realtime_toolkit.verify.session import require_schemas, server_version, translated
+from realtime_toolkit.verify.session import require_schemas, require_tables, server_version, translated
 from realtime_toolkit.verify.snapshot import SNP001, compare, read_snapshot, snapshot_text, write_snapshot
 from realtime_toolkit.verify.sources import Sources
 from realtime_toolkit.verify.static import run_static
@@ -91,7 +91,7 @@ def verify(
     (none: all of the user's own); ``migrations`` a directory in which findings are located; ``baseline``
     the fingerprints of known findings (:func:`read_baseline`); ``snapshot`` the file that the matrices are
     compared with, where it is there. The dynamic checks write rows in a transaction that is rolled back:
-    elsewhere than on this machine only with ``allow_writes``.
+    elsewhere than on this machine only with ``allow_writes``, and there the numbers that sequences gave stay taken.
 
     Raises :class:`~realtime_toolkit.errors.InputError` for an unknown check or schema,
     :class:`~realtime_toolkit.errors.Unreachable`, :class:`~realtime_toolkit.errors.Unauthorized`,
@@ -104,20 +104,23 @@ def verify(
     with closing(connect(dsn)) as connection, translated(dsn):
         version = server_version(connection)
         require_schemas(connection, schemas)
+        require_tables(connection, config.expected)
         # The dynamic checks leave out what a static one has said, so all of those run; shown is what was asked.
         results = run_static(connection, static_checks(), schemas=schemas, expected=config.expected)
         if codes & _DYNAMIC_CODES:
             refused = _refusal(dsn, allow_writes) or cannot_act(connection)
             found = [finding for result in results for finding in result.findings]
             if not refused:
-                matrices = run_matrices(connection, config, schemas=schemas)
+                matrices = run_matrices(connection, config, schemas=schemas, alone=is_local(dsn))
             results += (
                 judge(matrices, found) if matrices else tuple(_skipped(rule, refused) for rule in DYNAMIC)
             )
             results += _compared(matrices, snapshot, refused)
             if LEK001.code in codes and checks:  # long, and what it finds may be meant: only when asked for
                 results += (
-                    _skipped(LEK001, refused) if refused else hunt(connection, config, schemas=schemas),
+                    _skipped(LEK001, refused)
+                    if refused
+                    else hunt(connection, config, schemas=schemas, alone=is_local(dsn)),
                 )
         if LINT.code in codes and (checks or installed()):
             results += (run_pgrls(dsn, table_names(connection, schemas), schemas=schemas),)
@@ -139,7 +142,7 @@ def pgtap(
         refused = _refusal(dsn, allow_writes) or cannot_act(connection)
         if refused:
             raise ConfigError(refused)
-        return pgtap_script(connection, config or Config(), schemas=schemas)
+        return pgtap_script(connection, config or Config(), schemas=schemas, alone=is_local(dsn))
 
 
 def _refusal(dsn: str, allow_writes: bool) -> str:

@@ -1,4 +1,7 @@
-"""A file of findings that are known and accepted: one fingerprint a line, ``#`` begins a comment."""
+"""A file of findings that are known and accepted: one fingerprint a line, ``#`` begins a comment.
+
+A fingerprint is one line and neither begins nor ends with a blank (:meth:`Finding.of`), so editors may trim.
+"""
 
 from __future__ import annotations
 

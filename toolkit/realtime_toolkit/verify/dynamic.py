@@ -17,6 +17,7 @@ from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.ownership import Belonging, find_belonging
 from realtime_toolkit.verify.probing import Answer, attempt
 from realtime_toolkit.verify.seeding import Seeder, relation
+from realtime_toolkit.verify.sequences import hold
 from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.tables import Model, read_model
 from realtime_toolkit.verify.variation import Change, is_free, single_changes, update
@@ -39,26 +40,33 @@ class Stage:
     belonging: Belonging
     seeder: Seeder
     access: Access
+    moving: tuple[str, ...]
+    """Sequences whose numbers stay taken."""
 
 
 @contextmanager
 def staged(
-    connection: Connection, config: Config, *, schemas: Sequence[str] = (), seed: bool = True
+    connection: Connection,
+    config: Config,
+    *,
+    schemas: Sequence[str] = (),
+    seed: bool = True,
+    alone: bool = False,
 ) -> Iterator[Stage]:
-    """Seeded rows in a transaction that is rolled back whatever happens."""
+    """Seeded rows in a transaction that is rolled back whatever happens; ``alone`` also what sequences gave."""
     with snapshot(connection):
         settings(connection, schemas, config.expected)
         model = read_model(connection, facts())
     with connection.transaction(force_rollback=True):
+        moving = hold(connection, model.sequences) if alone else tuple(model.sequences)
         connection.execute("set local statement_timeout = '15s'")
         connection.execute("set local lock_timeout = '3s'")
         belonging = find_belonging(model, config)
         seeder = Seeder(connection, model, belonging)
         if seed:
             seeder.seed()
-        yield Stage(
-            connection, model, belonging, seeder, Access(connection, model, belonging, seeder, config)
-        )
+        access = Access(connection, model, belonging, seeder, config)
+        yield Stage(connection, model, belonging, seeder, access, moving)
 
 
 def cannot_act(connection: Connection) -> str:
@@ -80,9 +88,11 @@ def table_names(connection: Connection, schemas: Sequence[str] = ()) -> frozense
         return frozenset(read_model(connection, facts()).tables)
 
 
-def run_matrices(connection: Connection, config: Config, *, schemas: Sequence[str] = ()) -> Matrices:
+def run_matrices(
+    connection: Connection, config: Config, *, schemas: Sequence[str] = (), alone: bool = False
+) -> Matrices:
     """Access, delivery and private channels of all published tables."""
-    with staged(connection, config, schemas=schemas) as stage:
+    with staged(connection, config, schemas=schemas, alone=alone) as stage:
         deliveries = Deliveries(connection, stage.model, stage.access)
         access: list[Cell] = []
         delivered: list[Delivery] = []
@@ -101,6 +111,7 @@ def run_matrices(connection: Connection, config: Config, *, schemas: Sequence[st
             tuple(_unmoved(stage)),
             frozenset(_governed(stage, access)),
             _failed(stage, access),
+            stage.moving,
         )
 
 

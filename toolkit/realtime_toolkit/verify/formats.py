@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from realtime_toolkit.errors import InputError
+from realtime_toolkit.shown import shown, shown_json
 from realtime_toolkit.verify.model import Level, Outcome
 
 if TYPE_CHECKING:
@@ -34,15 +35,19 @@ def _text(report: Report, strict: bool) -> str:
     blocks = [render_finding(finding) for finding in report.findings]
     for outcome in (Outcome.UNDECIDED, Outcome.SKIPPED):
         blocks += [f"{outcome} {c.rule.code} {c.rule.title}: {c.reason}" for c in report.of(outcome)]
+    blocks += [f"note: {note}" for note in report.notes]
     return "\n".join([*blocks, _summary(report, strict)])
 
 
 def render_finding(finding: Finding) -> str:
-    """One finding for people, in three lines."""
-    where = f" ({finding.file}:{finding.line})" if finding.file else ""
-    return (
-        f"{finding.code} {finding.level} {finding.object}{where}\n  {finding.detail}\n  mend: {finding.fix}\n"
-    )
+    """One finding for people, in three lines, and what shows it."""
+    where = f" ({shown(finding.file)}:{finding.line})" if finding.file else ""
+    head = f"{finding.code} {finding.level} {finding.object}{where}"
+    return f"{head}\n  {_told(finding)}\n  mend: {finding.fix}\n"
+
+
+def _told(finding: Finding) -> str:
+    return f"{finding.detail} To see it run:\n{finding.script}" if finding.script else finding.detail
 
 
 def _summary(report: Report, strict: bool) -> str:
@@ -57,13 +62,14 @@ def _summary(report: Report, strict: bool) -> str:
 
 
 def as_dict(report: Report, *, strict: bool = False) -> dict[str, Any]:
-    """``{ok, server_version, seconds, findings, known, checks: [{code, group, title, outcome, …}]}``."""
+    """``{ok, server_version, seconds, findings, known, notes, checks: [{code, group, title, outcome, …}]}``."""
     return {
         "ok": report.ok(strict=strict),
         "server_version": report.server_version,
         "seconds": round(report.seconds, 3),
         "findings": [asdict(finding) for finding in report.findings],
         "known": [asdict(finding) for finding in report.known],
+        "notes": list(report.notes),
         "checks": [_check(check) for check in report.checks],
     }
 
@@ -81,7 +87,7 @@ def _check(check: CheckResult) -> dict[str, Any]:
 
 
 def _json(report: Report, strict: bool) -> str:
-    return json.dumps(as_dict(report, strict=strict), ensure_ascii=False, indent=2)
+    return shown_json(json.dumps(as_dict(report, strict=strict), ensure_ascii=False, indent=2))
 
 
 # -- JUnit --------------------------------------------------------------------------------------------
@@ -138,9 +144,8 @@ def _sarif(report: Report, strict: bool) -> str:
             }
         ],
     }
-    return json.dumps(
-        {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, ensure_ascii=False, indent=2
-    )
+    log = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
+    return shown_json(json.dumps(log, ensure_ascii=False, indent=2))
 
 
 def _sarif_rule(check: CheckResult) -> dict[str, Any]:
@@ -164,7 +169,7 @@ def _sarif_result(finding: Finding, *, known: bool = False) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "level": finding.level.value,
-        "message": {"text": f"{finding.detail}\nMend: {finding.fix}"},
+        "message": {"text": f"{_told(finding)}\nMend: {finding.fix}"},
         "locations": [location],
         "partialFingerprints": {"realtimeToolkit/v1": finding.fingerprint},
     }
@@ -183,6 +188,7 @@ def _github(report: Report, strict: bool) -> str:
     for outcome in (Outcome.UNDECIDED, Outcome.SKIPPED):
         level = "error" if strict else "notice"
         lines += [f"::{level} title={c.rule.code} {outcome}::{_data(c.reason)}" for c in report.of(outcome)]
+    lines += [f"::notice title=verify::{_data(note)}" for note in report.notes]
     return "\n".join([*lines, _summary(report, strict)])
 
 
@@ -190,7 +196,7 @@ def _annotation(finding: Finding) -> str:
     level = "error" if finding.level is Level.ERROR else "warning"
     place = f"file={_property(finding.file)},line={finding.line or 1}," if finding.file else ""
     title = _property(f"{finding.code} {finding.object}")
-    message = _data(f"{finding.detail}\nMend: {finding.fix}")
+    message = _data(f"{_told(finding)}\nMend: {finding.fix}")
     return f"::{level} {place}title={title}::{message}"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.formats import render_finding
 from realtime_toolkit.verify.judging import table_of
 from realtime_toolkit.verify.model import CheckResult, Outcome
@@ -52,7 +53,7 @@ def verify_items(session: pytest.Session, report: Report) -> Iterator[VerifyItem
         for result in report.checks:
             if _is_of_tables(result):
                 findings = tuple(f for f in result.findings if table_of(f.object, tables) == table)
-                yield _item(session, f"{table}::{result.rule.code}", result, findings)
+                yield _item(session, f"{shown(table)}::{result.rule.code}", result, findings)
     for result in report.checks:
         findings = tuple(f for f in result.findings if table_of(f.object, tables) not in tables)
         if findings or not _is_of_tables(result):

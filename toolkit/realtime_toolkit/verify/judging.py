@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Command, Whose
 from realtime_toolkit.verify.delivery import Event
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
@@ -70,9 +71,11 @@ def _codes_by_table(found: Iterable[Finding], tables: Mapping[str, Table]) -> di
 
 def table_of(name: str, tables: Collection[str]) -> str:
     """The table in a finding's object (``policy "p" on public.t``, ``public.t.column``); ``""`` without one."""
-    place = name.rsplit(" on ", 1)[-1]
-    known = (*tables, "realtime.messages")
-    return next((table for table in (place, place.rpartition(".")[0]) if table in known), "")
+    for table in (*tables, "realtime.messages"):
+        there = shown(table)  # names with a blank or a dot are quoted, so none of these is the end of another
+        if name == there or name.startswith(f"{there}.") or name.endswith(f" on {there}"):
+            return table
+    return ""
 
 
 def _verdict(rule: Rule, findings: Iterable[Finding], undecided: str) -> CheckResult:
@@ -91,7 +94,7 @@ def _undecided(matrices: Matrices) -> str:
                 f"{cell.command.value}{f' {cell.result.sqlstate}' if cell.result.sqlstate else ''}"
             )
     parts += [f"{table}: {', '.join(sorted(which))}" for table, which in sorted(open_cells.items())]
-    return "; ".join(parts)
+    return shown("; ".join(parts))
 
 
 def _readable(
@@ -103,14 +106,15 @@ def _readable(
             continue
         if cell.role in table.public_read or not table.personal_read:
             continue  # open to everybody on purpose
-        yield Finding(
+        literal = "'" + cell.table.replace("'", "''") + "'"
+        yield Finding.of(
             "ACC001",
             Level.ERROR,
             cell.table,
             f"{cell.role} can read rows of {cell.table} that belong to another tenant or user, and so receives "
             "their changes; the table's policies ask who is reading, and let a stranger through.",
             f"-- see the SELECT policies of {cell.table}: select policyname, qual from pg_policies "
-            f"where format('%I.%I', schemaname, tablename) = '{cell.table}';",
+            f"where format('%I.%I', schemaname, tablename) = {literal};",
             f"ACC001 {cell.table} {cell.role}",
         )
 
@@ -125,7 +129,7 @@ def _writable(
         if personal and _strange(cell, matrices, codes) and cell.command is not Command.SELECT:
             found[cell.table, cell.role].append(cell.command.value)
     for (name, role), commands in found.items():
-        yield Finding(
+        yield Finding.of(
             "ACC002",
             Level.ERROR,
             name,
@@ -147,7 +151,7 @@ def _raising(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> Iterato
         if raised and not codes.get(cell.table, frozenset()) & _RAISING:
             found[cell.table, cell.result.sqlstate].add(cell.role)
     for (name, sqlstate), roles in found.items():
-        yield Finding(
+        yield Finding.of(
             "ACC003",
             Level.ERROR,
             name,
@@ -170,7 +174,7 @@ def _undelivered(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> Ite
         if missing and not explained and (d.table, d.role) in readable and d.event is not Event.DELETE:
             lost[d.table].add(f"{d.event.value} to {d.role}{f' ({d.error})' if d.error else ''}")
     for name, what in lost.items():
-        yield Finding(
+        yield Finding.of(
             "DLV001",
             Level.ERROR,
             name,
@@ -194,7 +198,7 @@ def _strange_topics(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> 
         if anywhere or (cell.whose is Whose.OTHER_TENANT and cell.topic in own):
             found[cell.topic].add(f"{cell.action} {cell.extension} as {cell.role}")
     for topic, what in found.items():
-        yield Finding(
+        yield Finding.of(
             "CHN001",
             Level.ERROR,
             f"private topic {topic}",
@@ -207,7 +211,7 @@ def _strange_topics(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> 
 def _unmoved_findings(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
     for table, kept, column in matrices.unmoved:
         if not codes.get(table, frozenset()) & _STALE:
-            yield Finding(
+            yield Finding.of(
                 "UPD010",
                 Level.ERROR,
                 f"{table}.{kept}",

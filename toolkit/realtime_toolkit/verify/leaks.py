@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import psycopg
 from psycopg import sql
 
+from realtime_toolkit.migrate.sqlsplit import printable
 from realtime_toolkit.verify.access import Command, Whose
 from realtime_toolkit.verify.dynamic import staged
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
@@ -54,14 +55,19 @@ class Leak:
 
 
 def hunt(
-    connection: Connection, config: Config, *, schemas: Sequence[str] = (), examples: int = EXAMPLES
+    connection: Connection,
+    config: Config,
+    *,
+    schemas: Sequence[str] = (),
+    examples: int = EXAMPLES,
+    alone: bool = False,
 ) -> CheckResult:
     """One finding for the first leak, shrunk. SKIPPED where Hypothesis is not installed."""
     try:
         import hypothesis
     except ImportError:
         return CheckResult(LEK001, Outcome.SKIPPED, reason="needs hypothesis: pip install hypothesis")
-    with staged(connection, config, schemas=schemas) as stage:
+    with staged(connection, config, schemas=schemas, alone=alone) as stage:
         hunter = _Hunter(stage)
         found = _search(hypothesis, hunter, examples)
         statements = hunter.statements(found[1]) if found else []
@@ -213,7 +219,7 @@ def _shrunk(connection: Connection, statements: list[str]) -> str:
         fewer = [row for row in rows if row is not candidate]
         if _leaks(connection, [*fewer, become, reach]):
             rows = fewer
-    return ";\n".join(["begin", *rows, become, reach, "rollback"]) + ";"
+    return ";\n".join(["begin", *map(printable, (*rows, become, reach)), "rollback"]) + ";"
 
 
 def _leaks(connection: Connection, statements: list[str]) -> bool:
@@ -230,14 +236,14 @@ def _leaks(connection: Connection, statements: list[str]) -> bool:
 
 def _finding(leak: Leak) -> Finding:
     when = ", ".join(map(_said, leak.steps))
-    return Finding(
+    return Finding.of(
         "LEK001",
         Level.ERROR,
         leak.table,
-        f"{leak.role} of another tenant can {leak.command.value} a row of {leak.table}{f' where {when}' if when else ''}. "
-        f"To see it run:\n{leak.script}",
+        f"{leak.role} of another tenant can {leak.command.value} a row of {leak.table}{f' where {when}' if when else ''}.",
         f"-- see the policies of {leak.table} for {leak.command.value}",
         f"LEK001 {leak.table} {leak.role} {leak.command.value}",
+        script=leak.script,
     )
 
 

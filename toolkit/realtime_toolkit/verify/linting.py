@@ -9,9 +9,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
+from realtime_toolkit.verify.names import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 LINT = Rule("LNT001", "lint", "Findings of pgrls, a linter for row level security")
 TIMEOUT = 120.0
@@ -32,7 +33,8 @@ def run_pgrls(dsn: str, tables: Collection[str], *, schemas: Sequence[str] = ())
         return CheckResult(
             LINT, Outcome.SKIPPED, reason="needs pgrls: pip install 'supabase-realtime-toolkit[lint]'"
         )
-    within = schemas or sorted({name.partition(".")[0] for name in tables}) or ["public"]
+    ours = {".".join(parts(name)): name for name in tables}
+    within = schemas or sorted({parts(name)[0] for name in tables}) or ["public"]
     command = [sys.executable, "-m", "pgrls", "lint", "--format", "json", "--schemas", ",".join(within)]
     try:
         # The address goes by the environment: a command line can be read by every user of the machine.
@@ -42,23 +44,24 @@ def run_pgrls(dsn: str, tables: Collection[str], *, schemas: Sequence[str] = ())
         found = json.loads(done.stdout)["violations"]
     except (OSError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
         return CheckResult(LINT, Outcome.UNDECIDED, reason=f"pgrls gave no report ({type(error).__name__})")
-    findings = tuple(_finding(item) for item in found if _is_ours(item, tables))
+    findings = tuple(_finding(item, table) for item in found if (table := _table(item, ours)))
     return CheckResult(LINT, Outcome.FAIL if findings else Outcome.PASS, findings)
 
 
-def _is_ours(item: dict[str, Any], tables: Collection[str]) -> bool:
-    """About the user's tables, not about roles that every Supabase project has."""
-    name = ".".join(str(item.get("location", "")).split(".")[:2])
-    return item.get("severity") in _LEVELS and name in tables
+def _table(item: dict[str, Any], ours: Mapping[str, str]) -> str:
+    """The user's table that it is about; ``""`` for notes, and for roles that every Supabase project has."""
+    where = str(item.get("location", ""))
+    about = [raw for raw in ours if where == raw or where.startswith(f"{raw}.")]
+    return ours[max(about, key=len)] if about and item.get("severity") in _LEVELS else ""
 
 
-def _finding(item: dict[str, Any]) -> Finding:
-    code, where = f"pgrls-{item['rule_id']}", str(item["location"])
-    return Finding(
+def _finding(item: dict[str, Any], table: str) -> Finding:
+    code = f"pgrls-{item['rule_id']}"
+    return Finding.of(
         code,
         _LEVELS[item["severity"]],
-        ".".join(where.split(".")[:2]),
+        table,
         f"{item['title']}. {item['message']}",
         f"-- pgrls explain {item['rule_id']}",
-        f"{code} {where} {item['title']}",
+        f"{code} {item['location']} {item['title']}",
     )

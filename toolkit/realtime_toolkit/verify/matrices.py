@@ -28,3 +28,5 @@ class Matrices:
     shares it, say. Then that is a design and no leak."""
     failed: Mapping[str, str]
     """Table → why nothing is proven about it."""
+    moving: tuple[str, ...] = ()
+    """Sequences whose numbers stay taken (:mod:`realtime_toolkit.verify.sequences`)."""

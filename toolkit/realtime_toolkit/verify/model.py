@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from realtime_toolkit.migrate.sqlsplit import printable
+from realtime_toolkit.shown import shown
 
 if TYPE_CHECKING:
     from realtime_toolkit.verify.matrices import Matrices
@@ -26,9 +30,15 @@ class Outcome(StrEnum):
     """It was not run: not allowed, or a part it needs is not installed."""
 
 
+_EDGE = re.compile(r"^ | $")
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One flaw. Names of the catalog only: never an identity, a key or the content of a row."""
+    """One flaw. Names of the catalog only: never an identity, a key or the content of a row.
+
+    Whatever the names hold, each text is one line that no terminal and no format acts on, and ``fix`` is still SQL.
+    """
 
     code: str
     level: Level
@@ -36,12 +46,30 @@ class Finding:
     """Schema-qualified: ``public.notes``, ``public.notes.owner``, ``policy "read" on public.notes``."""
     detail: str
     fix: str
-    """SQL that mends it; ``/* … */`` where only the author can know."""
+    """SQL that mends it; ``/* … */`` where only the author can know, a remark from ``--`` to the end."""
     fingerprint: str
-    """The same for the same flaw in every run, for ``--baseline`` and SARIF."""
+    """The same for the same flaw in every run, for ``--baseline`` and SARIF; begins and ends with no blank."""
     file: str | None = None
     """Migration that last touched the object."""
     line: int | None = None
+    script: str = ""
+    """Statements that show it, one a line; few checks have them."""
+
+    @classmethod
+    def of(
+        cls,
+        code: str,
+        level: Level,
+        object: str,
+        detail: str,
+        fix: str,
+        fingerprint: str,
+        *,
+        script: str = "",
+    ) -> Finding:
+        """Made from texts that hold names as the catalog has them: every check makes its findings here."""
+        once = _EDGE.sub(r"\\x20", shown(fingerprint))
+        return cls(code, level, shown(object), shown(detail), printable(fix), once, script=script)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +91,7 @@ class CheckResult:
     known: tuple[Finding, ...] = ()
     """Those that it does: reported apart, and no failure."""
     reason: str = ""
-    """Why undecided or skipped."""
+    """Why undecided or skipped; one line, as in a finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +109,13 @@ class Report:
     @property
     def known(self) -> tuple[Finding, ...]:
         return tuple(finding for check in self.checks for finding in check.known)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else is to be known: no finding, a line each."""
+        moving = shown(", ".join(self.matrices.moving)) if self.matrices else ""
+        told = "the numbers that the probes took of these sequences stay taken, others being at work on the database"
+        return (f"{told}: {moving}",) if moving else ()
 
     def of(self, outcome: Outcome) -> tuple[CheckResult, ...]:
         return tuple(check for check in self.checks if check.outcome is outcome)

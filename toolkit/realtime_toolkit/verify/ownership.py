@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import ConfigError
+from realtime_toolkit.verify.names import NAME, parts, plain
 from realtime_toolkit.verify.tables import USERS
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.tables import Column, Model, Policy, Table
 
 _UID = r"(?:auth\.uid\(\)|auth\.jwt\(\)\s*->>\s*'sub'(?:::text)?)"
-_COLUMN = r'(?:"?(?P<alias>\w+)"?\.)?"?(?P<column>\w+)"?'
+_COLUMN = rf"(?:(?P<alias>{NAME})\.)?(?P<column>{NAME})"
 _CAST = r"\)*(?:::[\w ]+)?\)*"
 _OPEN = r"[\s(]*(?:select\b[\s(]*)?"
 _COLUMN_IS_UID = re.compile(rf"{_COLUMN}{_CAST}\s*=\s*(?:any\s*)?{_OPEN}{_UID}", re.IGNORECASE)
@@ -31,7 +32,7 @@ _UID_IS_COLUMN = re.compile(
 )
 _NAME = re.compile(_COLUMN)
 _FROM = re.compile(
-    r'\b(?:from|join)\s+\(*((?:"?\w+"?\.)?"?\w+"?)(?:\s+(?:as\s+)?(?!where|on|join|left|inner)(\w+))?', re.I
+    rf"\b(?:from|join)\s+\(*((?:{NAME}\.)?{NAME})(?:\s+(?:as\s+)?(?!where|on|join|left|inner)({NAME}))?", re.I
 )
 _CLAIM = re.compile(
     r"auth\.jwt\(\)(?:\s+AS\s+\w+)?(?P<path>(?:\s*\)*\s*->>?\s*'\w+'(?:::text)?)+)"
@@ -190,7 +191,8 @@ def _resolve(
     model: Model, table: Table, text: str, alias: str | None, column: str
 ) -> Iterator[tuple[str, str]]:
     """The tables that a column of a policy's or function's text can mean."""
-    mentioned = {(a or name.rsplit(".", 1)[-1].strip('"')): name for name, a in _FROM.findall(text)}
+    alias, column = alias and plain(alias), plain(column)
+    mentioned = {(plain(a) or parts(name)[-1]): name for name, a in _FROM.findall(text)}
     if alias is not None and alias in mentioned:
         candidates = [mentioned[alias]]
     elif alias is not None or any(c.name == column for c in table.columns):

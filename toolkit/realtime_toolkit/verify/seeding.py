@@ -387,7 +387,7 @@ def tenant_value(name: str, base: str, tenant: str) -> str:
 
 def _unique(table: Table, error: psycopg.Error) -> tuple[str, ...]:
     name = error.diag.constraint_name
-    return next((u.columns for u in table.uniques if u.name.rsplit(".", 1)[-1].strip('"') == name), ())
+    return next((u.columns for u in table.uniques if u.name == name), ())
 
 
 def _why(error: psycopg.Error) -> str:

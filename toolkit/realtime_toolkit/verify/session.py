@@ -42,6 +42,19 @@ def require_schemas(connection: Connection, schemas: Sequence[str]) -> None:
             raise InputError(f"there is no schema {name!r} in the database")
 
 
+def require_tables(connection: Connection, names: Sequence[str]) -> None:
+    """Raise :class:`ConfigError` for a table told to be published that is not there: it would look like a pass."""
+    for name in names:
+        qualified = name if "." in name else f"public.{name}"
+        try:
+            with connection.transaction():
+                found = connection.execute("select to_regclass(%s) is not null", (qualified,)).fetchone()
+        except (psycopg.errors.InvalidName, psycopg.errors.SyntaxError):
+            found = None
+        if found is None or not found[0]:
+            raise ConfigError(f"supabase/verify.toml: there is no table {qualified} to be published")
+
+
 @contextmanager
 def translated(dsn: str) -> Iterator[None]:
     """Turn what psycopg raises outside a check's own statements into the toolkit's errors."""
@@ -71,7 +84,7 @@ def snapshot(connection: Connection) -> Iterator[None]:
 
 def settings(connection: Connection, schemas: Sequence[str] = (), expected: Sequence[str] = ()) -> None:
     """What ``checks/_facts.sql`` reads of us, for the rest of the transaction."""
-    set_local(connection, "toolkit.schemas", ",".join(schemas))
+    set_local(connection, "toolkit.schemas", json.dumps(list(schemas)))
     set_local(connection, "toolkit.expected", json.dumps(list(expected)))
     set_local(connection, "toolkit.tracked", _tracked(connection))
 

@@ -5,14 +5,18 @@ One line an object, role and verb, so that a diff reads as a change of rights:
     access   public.orders  authenticated  select  own=allow other-tenant=deny
     deliver  public.orders  authenticated  INSERT  own=id,total other-tenant=-
     channel  room:{public.rooms.id}  authenticated  broadcast read  own=allow other-tenant=deny
+
+Two blanks part the fields, so a name never holds two, nor what a line or a terminal acts on: those are spelled out.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import ConfigError
+from realtime_toolkit.shown import shown, shown_once
 from realtime_toolkit.verify.access import Whose
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
 from realtime_toolkit.verify.probing import Answer
@@ -36,16 +40,36 @@ def snapshot_text(matrices: Matrices) -> str:
     """The same text for the same rights, whatever the order they were found in."""
     cells: dict[str, dict[Whose, str]] = defaultdict(dict)
     for cell in matrices.access:
-        cells[f"access   {cell.table}  {cell.role}  {cell.command.value}"][cell.whose] = _answer(cell.result)
+        cells[f"access   {_field(cell.table)}  {cell.role}  {cell.command.value}"][cell.whose] = _answer(
+            cell.result
+        )
     for delivery in matrices.deliveries:
-        place = f"deliver  {delivery.table}  {delivery.role}  {delivery.event.value}"
-        received = "-" if delivery.columns is None else ",".join(delivery.columns) or "(nothing)"
+        place = f"deliver  {_field(delivery.table)}  {delivery.role}  {delivery.event.value}"
+        received = "-" if delivery.columns is None else ",".join(map(_item, delivery.columns)) or "(nothing)"
         cells[place][delivery.whose] = delivery.undecided or delivery.error.replace(" ", "-") or received
     for channel in matrices.channels:
-        place = f"channel  {channel.topic}  {channel.role}  {channel.extension} {channel.action}"
+        place = f"channel  {_field(channel.topic)}  {channel.role}  {channel.extension} {channel.action}"
         cells[place][channel.whose] = _answer(channel.result)
     lines = [f"{place}  {_row(answers)}\n" for place, answers in sorted(cells.items())]
     return _HEAD + "".join(lines)
+
+
+_BETWEEN = re.compile(r"^ | $|(?<= ) ")
+_PLAIN = re.compile(r"\w[\w$]*")
+_ANSWER = re.compile(r"deny|-|\(nothing\)|(?:undecided|raises|fault)(?:\(\w{5}\))?|Error-\d{3}:.*")
+"""What a line says instead of a right."""
+
+
+def _field(name: str) -> str:
+    return _BETWEEN.sub(r"\\x20", shown(name))
+
+
+def _item(column: str) -> str:
+    """A column in a list between commas; quoted where it could be read as something else."""
+    if _PLAIN.fullmatch(column) and not _ANSWER.fullmatch(column):
+        return column
+    spelled = re.sub("[ ,=]", lambda odd: f"\\x{ord(odd[0]):02x}", shown(column))
+    return '"' + spelled.replace('"', '""') + '"'
 
 
 def _answer(result: Result) -> str:
@@ -83,7 +107,13 @@ def write_snapshot(path: Path, report: Report) -> None:
 
 
 def compare(stored: str, matrices: Matrices, path: Path) -> CheckResult:
-    """A finding for every line that is new, gone or different, at its line of the stored file."""
+    """A finding for every line that is new, gone or different, at its line of the stored file.
+
+    Raises :class:`ConfigError` for a line that is none of a snapshot's, as a merge leaves them.
+    """
+    strange = next((number for number, place, _ in _numbered(stored) if "  " not in place), None)
+    if strange is not None:
+        raise ConfigError(f"{path}:{strange} is no line of a snapshot (write it anew: --update-snapshot)")
     before, after = _lines(stored), _lines(snapshot_text(matrices))
     numbers = {place: number for number, place, _ in _numbered(stored)}
     findings = tuple(
@@ -95,14 +125,14 @@ def compare(stored: str, matrices: Matrices, path: Path) -> CheckResult:
 
 
 def _changed(place: str, before: str | None, after: str | None, line: int, path: Path) -> Finding:
+    told = " ".join(place.split())
     return Finding(
         "SNP001",
         Level.ERROR,
         place.split("  ")[1].strip(),
-        f"{_direction(before, after)}: {' '.join(place.split())}: {before or 'nothing'} in the snapshot, "
-        f"{after or 'nothing'} now.",
+        f"{_direction(before, after)}: {told}: {before or 'nothing'} in the snapshot, {after or 'nothing'} now.",
         "realtime-toolkit verify --update-snapshot  -- if this is meant",
-        f"SNP001 {' '.join(place.split())} {after or ''}",
+        f"SNP001 {told} {after or ''}".rstrip(),
         path.as_posix(),
         line,
     )
@@ -123,9 +153,7 @@ def _granted(row: str | None) -> frozenset[str]:
     found = set()
     for part in (row or "").split():
         whose, _, answer = part.partition("=")
-        if answer not in ("deny", "-", "(nothing)") and not answer.startswith(
-            ("undecided", "raises", "fault", "Error")
-        ):
+        if not _ANSWER.fullmatch(answer):
             found |= {f"{whose}={item}" for item in answer.split(",")}
     return frozenset(found)
 
@@ -137,7 +165,7 @@ def _lines(text: str) -> dict[str, str]:
 def _numbered(text: str) -> list[tuple[int, str, str]]:
     lines = [
         (number, *line.rpartition("  ")[::2])
-        for number, line in enumerate(text.splitlines(), start=1)
+        for number, line in enumerate(map(shown_once, text.splitlines()), start=1)
         if line.strip() and not line.startswith("#")
     ]
     return [(number, place.strip(), answers.strip()) for number, place, answers in lines]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.migrate.sqlsplit import significant, split
+from realtime_toolkit.shown import shown
+from realtime_toolkit.verify.names import NAME, parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,16 +17,15 @@ if TYPE_CHECKING:
     from realtime_toolkit.migrate.sqlsplit import Statement
     from realtime_toolkit.verify.model import Finding
 
-_NAME = r'(?:"(?:[^"]|"")+"|[a-z_\x80-\U0010ffff][\w$]*)'
-_QUALIFIED = rf"{_NAME}(?: \. {_NAME})?"
+_QUALIFIED = rf"{NAME}(?: \. {NAME})?"
 _IF = r"(?:if (?:not )?exists )?(?:only )?"
 _DEFINES = (
     rf"(?:create|alter|drop) (?:(?:temp|temporary|unlogged|foreign) )?table {_IF}(?P<t1>{_QUALIFIED})",
-    rf"create (?:unique )?index (?:concurrently )?{_IF}(?:(?P<index>(?!on ){_NAME}) )?"
+    rf"create (?:unique )?index (?:concurrently )?{_IF}(?:(?P<index>(?!on ){NAME}) )?"
     rf"on (?:only )?(?P<t2>{_QUALIFIED})",
-    rf"(?:create|alter|drop) policy {_IF}(?P<policy>{_NAME}) on (?P<t3>{_QUALIFIED})",
-    rf"create (?:or replace )?(?:constraint )?trigger (?P<trigger>{_NAME}) .*? on (?P<t4>{_QUALIFIED})",
-    rf"drop trigger {_IF}(?P<trigger2>{_NAME}) on (?P<t5>{_QUALIFIED})",
+    rf"(?:create|alter|drop) policy {_IF}(?P<policy>{NAME}) on (?P<t3>{_QUALIFIED})",
+    rf"create (?:or replace )?(?:constraint )?trigger (?P<trigger>{NAME}) .*? on (?P<t4>{_QUALIFIED})",
+    rf"drop trigger {_IF}(?P<trigger2>{NAME}) on (?P<t5>{_QUALIFIED})",
     rf"(?:create|alter|drop) (?:or replace )?(?:materialized )?view {_IF}(?P<t6>{_QUALIFIED})",
     rf"(?:create|alter|drop) (?:or replace )?(?:function|procedure) {_IF}(?P<t7>{_QUALIFIED})",
 )
@@ -36,7 +37,7 @@ _MANY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """A statement that defines or changes something: names in lower case, without schema ``public``."""
+    """A statement that defines or changes something: names without schema ``public``, as findings show them."""
 
     file: str
     line: int
@@ -88,46 +89,43 @@ def _touch(file: str, statement: Statement) -> Touch | None:
     text = significant(statement.text)
     definition = _DEFINITION.match(text)
     if definition is not None:
-        names = frozenset(_plain(name) for name in definition.groupdict().values() if name)
+        names = frozenset(shown(_plain(name)) for name in definition.groupdict().values() if name)
         return Touch(file, statement.line, names, "")
     if _MANY.match(text):
         return Touch(file, statement.line, frozenset(), text)
     return None
 
 
-_PART = re.compile(rf"{_NAME}(?:\.{_NAME})*", re.IGNORECASE)
+_PART = re.compile(rf"{NAME}(?:\.{NAME})*", re.IGNORECASE)
 
 
 def _candidates(name: str) -> Iterator[frozenset[str]]:
     """What to look for, the most exact first: the policy, trigger or index with its table, then the table."""
     kind, *_ = name.split(" ", 1)
     if kind in ("policy", "trigger"):
-        match = re.fullmatch(rf"{kind} ({_NAME}) on ({_NAME}\.{_NAME})", name, re.IGNORECASE)
+        match = re.fullmatch(rf"{kind} ({NAME}) on ({NAME}\.{NAME})", name, re.IGNORECASE)
         if match:
             yield frozenset({_plain(match[1]), _plain(match[2])})
             yield frozenset({_plain(match[2])})
         return
     if kind == "function":
-        match = re.match(rf"function ({_NAME}\.{_NAME})\(", name, re.IGNORECASE)
+        match = re.match(rf"function ({NAME}\.{NAME})\(", name, re.IGNORECASE)
         if match:
             yield frozenset({_plain(match[1])})
         return
     if kind == "publication":
         yield frozenset({name.split(" ", 1)[1]})
         return
-    parts = re.findall(_NAME, name, re.IGNORECASE) if _PART.fullmatch(name) else []
-    if len(parts) >= 2:
-        yield frozenset({_plain(".".join(parts[:2]))})
-        yield frozenset({_plain(parts[1])})  # an index is named without its schema
+    found = re.findall(NAME, name) if _PART.fullmatch(name) else []
+    if len(found) >= 2:
+        yield frozenset({_plain(".".join(found[:2]))})
+        yield frozenset({_plain(found[1])})  # an index is named without its schema
 
 
 def _plain(name: str) -> str:
     """``public . "Notes"`` → ``Notes``; ``app.notes`` → ``app.notes``."""
-    parts = [
-        part[1:-1].replace('""', '"') if part.startswith('"') else part
-        for part in re.findall(_NAME, name, re.I)
-    ]
-    return ".".join(parts[1:] if parts[0] == "public" else parts)
+    schema, *rest = parts(name)
+    return ".".join(rest if rest and schema == "public" else (schema, *rest))
 
 
 def _mentions(text: str, name: str) -> bool:

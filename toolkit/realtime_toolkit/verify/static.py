@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome
 from realtime_toolkit.verify.session import settings, snapshot
 
@@ -78,9 +79,9 @@ def _unrunnable(check: StaticCheck, missing: _Missing) -> CheckResult | None:
 
 def _undecided(check: StaticCheck, error: psycopg.Error) -> CheckResult:
     text = error.diag.message_primary or type(error).__name__
-    return CheckResult(check.rule, Outcome.UNDECIDED, reason=f"{text} ({error.sqlstate})")
+    return CheckResult(check.rule, Outcome.UNDECIDED, reason=shown(f"{text} ({error.sqlstate})"))
 
 
 def _finding(row: Any) -> Finding:
     code, level, name, detail, fix, fingerprint = row
-    return Finding(code, Level(level), name, detail, fix, f"{code} {fingerprint}")
+    return Finding.of(code, Level(level), name, detail, fix, f"{code} {fingerprint}")

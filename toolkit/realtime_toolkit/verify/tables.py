@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,8 @@ class Model:
     message_policies: tuple[Policy, ...]
     tracked: tuple[tuple[str, str, str], ...]
     """``(table, kind, scope column)``."""
+    sequences: Mapping[str, int] = field(default_factory=dict)
+    """Name → increment, of all schemas of the user's own."""
 
     @property
     def published(self) -> tuple[Table, ...]:
@@ -149,6 +151,7 @@ def read_model(connection: Connection, facts: str) -> Model:
         data["has_messages"],
         tuple(_policy(item) for item in data["message_policies"] or ()),
         tuple((item["relation"], item["kind"], item["scope_column"]) for item in data["tracked"] or ()),
+        data["sequences"] or {},
     )
 
 

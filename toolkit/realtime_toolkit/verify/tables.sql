@@ -6,13 +6,17 @@ select json_build_object(
     select json_agg(json_build_object(
       'name', p.name, 'command', p.cmd, 'permissive', p.permissive, 'text', concat_ws(' | ', p.qual, p.wcheck),
       'functions', (
-        select json_agg(json_build_object('name', f.oid::regproc::text, 'body', f.prosrc))
+        select json_agg(json_build_object('name', format('%s.%I', f.pronamespace::regnamespace, f.proname), 'body', f.prosrc))
         from pg_depend d join pg_proc f on f.oid = d.refobjid
         where d.classid = 'pg_policy'::regclass and d.objid = p.policy and d.refclassid = 'pg_proc'::regclass)
     ) order by p.name) from channel_policy p),
   'tracked', (
     select json_agg(json_build_object('relation', t.fqn, 'kind', k.kind, 'scope_column', k.scope_column) order by t.fqn)
     from tracked k join own_table t using (relid)),
+  'sequences', (
+    select json_object_agg(format('%I.%I', u.name, c.relname), q.seqincrement order by u.name, c.relname)
+    from pg_sequence q join pg_class c on c.oid = q.seqrelid join user_schema u on u.oid = c.relnamespace
+    where c.relpersistence <> 't'),
   'tables', (
     select json_agg(json_build_object(
       'name', t.fqn, 'kind', t.kind, 'published', t.relid in (select relid from published), 'rls', t.rls,
@@ -39,9 +43,9 @@ select json_build_object(
         where i.relid = t.relid),
       'identity_kind', t.replident,
       'uniques', (
-        select json_agg(json_build_object('name', i.indexrelid::regclass::text, 'columns', (
+        select json_agg(json_build_object('name', x.relname, 'columns', (
           select json_agg(a.attname) from pg_attribute a where a.attrelid = t.relid and a.attnum = any (i.indkey::int2[]))))
-        from pg_index i where i.indrelid = t.relid and i.indisunique and i.indkey::int2[] <> '{0}'),
+        from pg_index i join pg_class x on x.oid = i.indexrelid where i.indrelid = t.relid and i.indisunique and i.indkey::int2[] <> '{0}'),
       'foreign_keys', (
         select json_agg(json_build_object('target', k.confrelid::regclass::text, 'columns', (
             select json_agg(a.attname order by u.place) from unnest(k.conkey) with ordinality as u (attnum, place)
@@ -63,7 +67,7 @@ select json_build_object(
       'policies', (
         select json_agg(json_build_object(
           'name', p.name, 'command', p.cmd, 'permissive', p.permissive, 'text', concat_ws(' | ', p.qual, p.wcheck),
-          'functions', (select json_agg(json_build_object('name', f.schema || '.' || f.name, 'body', f.body))
+          'functions', (select json_agg(json_build_object('name', format('%s.%I', f.schema, f.name), 'body', f.body))
             from policy_function f where f.policy = p.policy)
         ) order by p.name) from policy p where p.relid = t.relid),
       'partitions', (

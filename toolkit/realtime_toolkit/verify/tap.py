@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from realtime_toolkit.migrate.sqlsplit import printable
+from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Command
 from realtime_toolkit.verify.dynamic import staged
 from realtime_toolkit.verify.probing import Answer
+from realtime_toolkit.verify.sequences import restarts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,12 +46,14 @@ end
 $reached$;"""
 
 
-def pgtap_script(connection: Connection, config: Config, *, schemas: Sequence[str] = ()) -> str:
+def pgtap_script(
+    connection: Connection, config: Config, *, schemas: Sequence[str] = (), alone: bool = False
+) -> str:
     """A test file that holds what is true now: rows for three people, then one test a cell that is decided."""
-    with staged(connection, config, schemas=schemas) as stage:
+    with staged(connection, config, schemas=schemas, alone=alone) as stage:
         cells = [cell for table in stage.model.published for cell in stage.access.cells(table)]
         tests = [_test(stage, cell) for cell in cells if cell.result.answer in (Answer.ALLOW, Answer.DENY)]
-        rows = list(stage.seeder.world.script)
+        rows = [*stage.seeder.world.script, *restarts(connection, stage.model.sequences)]
     return "\n".join(
         [
             "-- Who can select, insert, update and delete whose rows: written by `realtime-toolkit verify --pgtap`.",
@@ -57,7 +62,7 @@ def pgtap_script(connection: Connection, config: Config, *, schemas: Sequence[st
             "set local search_path = public, extensions;",
             f"select plan({len(tests)});",
             "",
-            *(f"{row};" for row in rows),
+            *(f"{printable(row)};" for row in rows),
             "",
             _REACHED,
             "",
@@ -77,7 +82,7 @@ def _test(stage: Stage, cell: Cell) -> str:
     context = stage.connection
     before = [statement.as_string(context) for statement in probe.before]
     verb = "can" if cell.result.answer is Answer.ALLOW else "cannot"
-    return (
+    return printable(
         sql.SQL("select is(pg_temp.reached({}, {}, {}::text[], {}), {}, {});")
         .format(
             sql.Literal(cell.role),
@@ -85,7 +90,9 @@ def _test(stage: Stage, cell: Cell) -> str:
             sql.Literal(before),
             sql.Literal(probe.statement.as_string(context)),
             sql.Literal(cell.result.answer.value),
-            sql.Literal(f"{cell.role} {verb} {cell.command.value} a row of {cell.table}: {cell.whose.value}"),
+            sql.Literal(
+                f"{cell.role} {verb} {cell.command.value} a row of {shown(cell.table)}: {cell.whose.value}"
+            ),
         )
         .as_string(context)
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from realtime_toolkit.verify.names import mentioned
 from realtime_toolkit.verify.seeding import Who, literal, relation
 from realtime_toolkit.verify.values import literals
 
@@ -42,7 +42,7 @@ def single_changes(model: Model, belonging: Belonging, world: World) -> Iterator
         if who is not Who.MALLORY or name not in belonging.owned:
             continue
         for column in table.columns:
-            if is_free(table, column, belonging) and re.search(rf"\b{re.escape(column.name)}\b", texts):
+            if is_free(table, column, belonging) and mentioned(column.name, texts):
                 yield from (
                     Change(name, column.name, v) for v in _values(table, column) if v != row[column.name]
                 )
@@ -63,10 +63,10 @@ def _values(table: Table, column: Column) -> list[str | None]:
         found += column.labels
     else:
         texts = [check.definition for check in table.checks if column.name in check.columns]
-        texts += [policy.text for policy in table.policies if column.name in policy.text]
+        texts += [policy.text for policy in table.policies if mentioned(column.name, policy.text)]
         number = column.base in ("smallint", "integer", "bigint", "numeric")
-        mentioned = (value for text in texts for value in literals(text))
-        found += [v for v in mentioned if v.lstrip("-").replace(".", "").isdigit() == number][:12]
+        told = (value for text in texts for value in literals(text))
+        found += [v for v in told if v.lstrip("-").replace(".", "").isdigit() == number][:12]
         if column.base.startswith("timestamp") or column.base == "date":
             found += ["2000-01-01", "2100-01-01"]
         elif column.base in ("text", "character varying"):

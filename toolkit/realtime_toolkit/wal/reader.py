@@ -46,13 +46,22 @@ class Batch:
 
 
 class ReplicationReader:
-    """``async for batch in reader.batches()`` after ``await reader.connected.wait()``; ``run()`` feeds it."""
+    """``await reader.take()`` after ``await reader.connected.wait()``; ``run()`` feeds it.
 
-    def __init__(self, dsn: str, publications: Sequence[str]) -> None:
+    ``express`` is shown each item as it arrives; what it says true to has been dealt with and is in no batch.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        publications: Sequence[str],
+        express: Callable[[wal.RowChange | wal.LogicalMessage], bool] = lambda item: False,
+    ) -> None:
         self.connected = asyncio.Event()
         self.decoder = wal.Decoder()
         self._dsn = dsn
         self._publications = publications
+        self._express = express
         self._queue: list[wal.RowChange | wal.LogicalMessage] = []
         self._arrived = asyncio.Event()
         self._position = 0
@@ -234,8 +243,15 @@ class ReplicationReader:
         event = self.decoder.feed(frame.payload)
         if isinstance(event, wal.Commit):
             self._position = event.end
-        elif event is not None:
+        elif event is not None and not self._taken(event):
             self._queue.append(event)
+
+    def _taken(self, event: wal.RowChange | wal.LogicalMessage) -> bool:
+        try:
+            return self._express(event)
+        except Exception:  # one row must not end the stream
+            log.exception("a row from the WAL cannot be dealt with")
+            return True
 
     def _send_status(self) -> None:
         if self._connection is not None:

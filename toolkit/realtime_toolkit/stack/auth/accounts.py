@@ -68,10 +68,12 @@ def check_password(password: str) -> None:
 
 def check_email(email: str) -> str:
     """The address as it is stored, in lower case."""
-    name, at, domain = email.strip().rpartition("@")
-    if not (name and at and domain) or any(c.isspace() for c in email.strip()) or len(email) > 255:
+    address = email.strip().lower()
+    name, at, domain = address.rpartition("@")
+    odd = any(character.isspace() or not character.isprintable() for character in address)
+    if not (name and at and domain) or odd or len(address) > 255:
         raise AuthError(400, "validation_failed", "Unable to validate email address: invalid format")
-    return email.strip().lower()
+    return address
 
 
 async def hash_password(password: str) -> str:

@@ -5,18 +5,21 @@ Answers and errors follow Supabase Auth, so that its clients raise their own err
 
 from __future__ import annotations
 
-import json
+import logging
+import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import jwt
 import psycopg
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from realtime_toolkit.stack import bodies
 from realtime_toolkit.stack.auth.accounts import (
     EMAIL_EXISTS,
     SAME_PASSWORD,
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Request"], Awaitable[Response]]
 
+log = logging.getLogger("realtime_toolkit.stack.auth")
+
 _API_VERSION = "2024-01-01"
 _ADMINS = frozenset({"service_role", "supabase_admin"})
 _BEARER_NEEDED = (401, "no_authorization", "This endpoint requires a valid Bearer token")
@@ -43,7 +48,20 @@ _BAD_JSON = (400, "bad_json", "Could not parse request body as JSON")
 _SESSION_GONE = (403, "session_not_found", "Session from session_id claim in JWT does not exist")
 _USER_GONE = (403, "user_not_found", "User from sub claim in JWT does not exist")
 _NO_PHONE = (400, "phone_provider_disabled", "Phone signups are disabled")
-_DURATIONS = {"s": "seconds", "m": "minutes", "h": "hours"}
+_DATABASE = (500, "unexpected_failure", "Database error")
+_DURATIONS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_BAN_MAX = 290 * 366 * 24 * 3600
+"""Seconds: what Go's durations hold."""
+_BODY_MAX = 1 << 20
+_CREDENTIALS = {"email": str, "password": str, "phone": str}
+_SIGN_UP = {**_CREDENTIALS, "data": dict}
+_TOKEN = {**_CREDENTIALS, "refresh_token": str}
+_ADMIN = {
+    **_CREDENTIALS,
+    **dict.fromkeys(("id", "password_hash", "role", "ban_duration"), str),
+    **dict.fromkeys(("user_metadata", "app_metadata"), dict),
+    "email_confirm": bool,
+}
 
 
 def auth_app(accounts: Accounts) -> Starlette:
@@ -76,8 +94,11 @@ def _answering(handler: Handler) -> Handler:
             return await handler(request)
         except AuthError as error:
             return _error(error, version)
-        except psycopg.OperationalError as error:
-            return _error(AuthError(500, "unexpected_failure", f"Database error: {error}".strip()), version)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except psycopg.Error as error:  # also what a trigger on auth.users raises: 500 on a project, too
+            log.error("%s %s: %s", request.method, request.url.path, str(error).strip())
+            return _error(AuthError(*_DATABASE), version)
 
     return answer
 
@@ -118,46 +139,44 @@ class _Endpoints:
         return JSONResponse({"keys": []})  # HS256: there is no public key
 
     async def sign_up(self, request: Request) -> Response:
-        body = await _body(request)
+        body = await _body(request, _SIGN_UP)
         if body.get("phone"):
             raise AuthError(*_NO_PHONE)
         if not body.get("email") and not body.get("password"):
             return await self._sign_up_anonymously(body)
         if not body.get("password"):
             raise AuthError(400, "validation_failed", "Signup requires a valid password")
-        email = check_email(str(body.get("email") or ""))
-        check_password(str(body["password"]))
+        email = check_email(body.get("email", ""))
+        check_password(body["password"])
         values = {
             "email": email,
-            "encrypted_password": await hash_password(str(body["password"])),
+            "encrypted_password": await hash_password(body["password"]),
             "email_confirmed_at": datetime.now(UTC),
             "raw_app_meta_data": {"provider": "email", "providers": ["email"]},
         }
         user_id = str(uuid.uuid4())
         shown = {"sub": user_id, "email": email, "email_verified": True, "phone_verified": False}
-        values |= {"id": user_id, "raw_user_meta_data": {**(body.get("data") or {}), **shown}}
+        values |= {"id": user_id, "raw_user_meta_data": {**body.get("data", {}), **shown}}
         async with self._accounts.transaction() as db:
             user = await self._accounts.create(db, values)
             return JSONResponse(await self._accounts.begin(db, user))
 
     async def _sign_up_anonymously(self, body: Row) -> Response:
-        values = {"is_anonymous": True, "raw_user_meta_data": body.get("data") or {}}
+        values = {"is_anonymous": True, "raw_user_meta_data": body.get("data", {})}
         async with self._accounts.transaction() as db:
             user = await self._accounts.create(db, values)
             return JSONResponse(await self._accounts.begin(db, user, "anonymous"))
 
     async def token(self, request: Request) -> Response:
-        grant, body = request.query_params.get("grant_type", ""), await _body(request)
+        grant, body = request.query_params.get("grant_type", ""), await _body(request, _TOKEN)
         if grant == "password":
             if body.get("phone"):
                 raise AuthError(*_NO_PHONE)
-            session = await self._accounts.sign_in(
-                str(body.get("email") or ""), str(body.get("password") or "")
-            )
+            session = await self._accounts.sign_in(body.get("email", ""), body.get("password", ""))
         elif grant == "refresh_token":
             if not body.get("refresh_token"):
                 raise AuthError(400, "validation_failed", "refresh_token required")
-            session = await self._accounts.refresh(str(body["refresh_token"]))
+            session = await self._accounts.refresh(body["refresh_token"])
         else:
             raise AuthError(400, "invalid_credentials", "unsupported_grant_type")
         return JSONResponse(session)
@@ -168,15 +187,15 @@ class _Endpoints:
             return await self._show(db, user)
 
     async def put_user(self, request: Request) -> Response:
-        claims, body = self._claims(request), await _body(request)
+        claims, body = self._claims(request), await _body(request, _SIGN_UP)
         async with self._accounts.transaction() as db:
             user = await self._current(db, claims)
             values: Row = {}
-            if body.get("email") and str(body["email"]).lower() != user["email"]:
-                values |= {"email": check_email(str(body["email"])), "email_confirmed_at": datetime.now(UTC)}
-            if body.get("password") is not None:
-                values["encrypted_password"] = await self._new_password(user, str(body["password"]))
-            if body.get("data") is not None:
+            if body.get("email") and body["email"].lower() != user["email"]:
+                values |= {"email": check_email(body["email"]), "email_confirmed_at": datetime.now(UTC)}
+            if "password" in body:
+                values["encrypted_password"] = await self._new_password(user, body["password"])
+            if "data" in body:
                 values["raw_user_meta_data"] = body["data"]
             if values.get("email") and user["is_anonymous"]:
                 values["is_anonymous"] = False
@@ -212,17 +231,15 @@ class _Endpoints:
 
     async def create_user(self, request: Request) -> Response:
         self._require_admin(request)
-        body = await _body(request)
+        body = await _body(request, _ADMIN)
         if not body.get("email"):
             if body.get("phone"):
                 raise AuthError(*_NO_PHONE)
             raise AuthError(400, "validation_failed", "Cannot create a user without either an email or phone")
         provider = {"provider": "email", "providers": ["email"]}
-        values = await _admin_values(
-            {**body, "app_metadata": {**(body.get("app_metadata") or {}), **provider}}
-        )
+        values = await _admin_values({**body, "app_metadata": {**body.get("app_metadata", {}), **provider}})
         if body.get("id"):
-            values["id"] = _uuid(str(body["id"]))
+            values["id"] = _uuid(body["id"], 400, "ID must conform to the uuid v4 format")
         async with self._accounts.transaction() as db:
             return await self._show(db, await self._accounts.create(db, values, taken=EMAIL_EXISTS))
 
@@ -233,7 +250,7 @@ class _Endpoints:
 
     async def admin_put(self, request: Request) -> Response:
         user_id = self._named_user(request)
-        values = await _admin_values(await _body(request))
+        values = await _admin_values(await _body(request, _ADMIN))
         async with self._accounts.transaction() as db:
             return await self._show(db, await self._accounts.change(db, user_id, values))
 
@@ -257,22 +274,24 @@ class _Endpoints:
             claims: Row = jwt.decode(
                 token.strip(), self._accounts.jwt_secret, algorithms=["HS256"], options={"verify_aud": False}
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             text = f"invalid JWT: unable to parse or verify signature, {error}"
             raise AuthError(403, "bad_jwt", text) from None
         return claims
 
     def _require_admin(self, request: Request) -> None:
-        if self._claims(request).get("role") not in _ADMINS:
+        if str(self._claims(request).get("role")) not in _ADMINS:
             raise AuthError(*_NOT_ADMIN)
 
     async def _current(self, db: psycopg.AsyncConnection[Row], claims: Row) -> Row:
         if not claims.get("sub"):
             raise AuthError(403, "bad_jwt", "invalid claim: missing sub claim")
-        session = claims.get("session_id")
-        if session and not await self._accounts.session_exists(db, str(session)):
-            raise AuthError(*_SESSION_GONE)
-        return await self._accounts.user(db, _uuid(str(claims["sub"])), missing=_USER_GONE)
+        user_id = _uuid(str(claims["sub"]), 403, "invalid claim: sub claim must be a UUID", "bad_jwt")
+        if session := claims.get("session_id"):
+            text = "invalid claim: session_id claim must be a UUID"
+            if not await self._accounts.session_exists(db, _uuid(str(session), 403, text, "bad_jwt")):
+                raise AuthError(*_SESSION_GONE)
+        return await self._accounts.user(db, user_id, missing=_USER_GONE)
 
     async def _show(self, db: psycopg.AsyncConnection[Row], user: Row) -> Response:
         return JSONResponse(user_json(user, await self._accounts.identities(db, user["id"])))
@@ -282,57 +301,71 @@ async def _admin_values(body: Row) -> Row:
     """The columns that an admin's body sets."""
     values: Row = {}
     if body.get("email"):
-        values["email"] = check_email(str(body["email"]))
+        values["email"] = check_email(body["email"])
     if body.get("email_confirm"):
         values["email_confirmed_at"] = datetime.now(UTC)
     if body.get("password_hash"):
-        values["encrypted_password"] = str(body["password_hash"])
+        values["encrypted_password"] = _short(body, "password_hash")
     elif body.get("password"):
-        check_password(str(body["password"]))
-        values["encrypted_password"] = await hash_password(str(body["password"]))
-    if body.get("user_metadata") is not None:
+        check_password(body["password"])
+        values["encrypted_password"] = await hash_password(body["password"])
+    if "user_metadata" in body:
         values["raw_user_meta_data"] = body["user_metadata"]
-    if body.get("app_metadata") is not None:
+    if "app_metadata" in body:
         values["raw_app_meta_data"] = body["app_metadata"]
     if body.get("role"):
-        values["role"] = str(body["role"])
+        values["role"] = _short(body, "role")
     if body.get("ban_duration"):
-        values["banned_until"] = _ban(str(body["ban_duration"]))
+        values["banned_until"] = _ban(body["ban_duration"])
     return values
 
 
+def _short(body: Row, name: str) -> str:
+    """For a column of type ``varchar(255)``."""
+    text: str = body[name]
+    if len(text) > 255:
+        raise AuthError(400, "validation_failed", f"{name} is longer than 255 characters")
+    return text
+
+
 def _ban(duration: str) -> datetime | None:
-    """``none``, or a number with the unit s, m or h."""
+    """``none``, or numbers with the units h, m, s and ms, as Go writes durations: ``1h30m``."""
     if duration == "none":
         return None
-    amount, unit = duration[:-1], duration[-1:]
-    if unit not in _DURATIONS or not amount.replace(".", "", 1).isdigit():
+    parts = re.findall(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|[smh])", duration)
+    seconds = sum(float(amount) * _DURATIONS[unit] for amount, unit in parts)
+    if "".join(amount + unit for amount, unit in parts) != duration or seconds > _BAN_MAX:
         raise AuthError(400, "validation_failed", f"invalid format for ban duration: {duration}")
-    return datetime.now(UTC) + timedelta(**{_DURATIONS[unit]: float(amount)})
+    return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
-async def _body(request: Request) -> Row:
-    raw = await request.body()
+async def _body(request: Request, kinds: Mapping[str, type]) -> Row:
     try:
-        body = json.loads(raw or b"{}")
-    except ValueError:
+        return bodies.fields(await bodies.read(request, _BODY_MAX), kinds)
+    except bodies.TooLargeError:
+        raise AuthError(413, "validation_failed", "Request body is too large") from None
+    except bodies.MalformedError:
         raise AuthError(*_BAD_JSON) from None
-    if not isinstance(body, dict):
-        raise AuthError(*_BAD_JSON)
-    return body
+    except bodies.InvalidError as error:
+        raise AuthError(400, "validation_failed", str(error)) from None
 
 
-def _uuid(text: str) -> str:
+def _uuid(
+    text: str,
+    status: int = 404,
+    message: str = "user_id must be an UUID",
+    code: str = "validation_failed",
+) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise AuthError(404, "validation_failed", "user_id must be an UUID") from None
+        raise AuthError(status, code, message) from None
 
 
 def _positive(text: str | None, default: int) -> int:
     if text is None or text == "":
         return default
-    if not text.isdigit() or int(text) < 1:
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
         raise AuthError(400, "validation_failed", f"Bad Pagination Parameters: {text}")
     return int(text)
 

@@ -84,6 +84,13 @@ begin
       perform pg_temp.attempt(format('grant %I to %I', membership.granted, membership.member));
     end if;
   end loop;
+  -- Hosted postgres may change the settings of authenticator (pgrst.…); since Postgres 16 that takes the admin option.
+  if not exists (
+    select from pg_auth_members
+    where roleid = 'authenticator'::regrole and member = 'postgres'::regrole and admin_option
+  ) then
+    perform pg_temp.attempt('grant authenticator to postgres with admin option');
+  end if;
   if not pg_temp.superuser() then
     foreach api_role in array array['anon', 'authenticated', 'service_role'] loop
       if not pg_has_role(api_role, 'member') then
@@ -131,6 +138,13 @@ begin
   if current_user = 'supabase_admin' then
     execute format('alter database %I owner to postgres', current_database());
     grant set on parameter session_replication_role to postgres;
+    grant set on parameter  -- of PostgREST, for `alter role authenticator set …`
+      pgrst.db_aggregates_enabled, pgrst.db_anon_role, pgrst.db_extra_search_path, pgrst.db_max_rows,
+      pgrst.db_plan_enabled, pgrst.db_pre_request, pgrst.db_prepared_statements, pgrst.db_root_spec,
+      pgrst.db_schemas, pgrst.db_tx_end, pgrst.jwt_aud, pgrst.jwt_role_claim_key, pgrst.jwt_secret,
+      pgrst.jwt_secret_is_base64, pgrst.openapi_mode, pgrst.openapi_security_active,
+      pgrst.openapi_server_proxy_uri, pgrst.raw_media_types, pgrst.server_trace_header
+      to postgres;
   end if;
 end
 $database$;

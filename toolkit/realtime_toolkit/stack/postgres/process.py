@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realtime_toolkit.stack.postgres.private import OsUser, open_log
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -71,27 +73,6 @@ def _start_time_elsewhere(pid: int) -> str | None:
     return None if not state or state.startswith("Z") else started.strip()
 
 
-@dataclass(frozen=True, slots=True)
-class OsUser:
-    """Whom to run as: Postgres refuses to run as root."""
-
-    uid: int
-    gid: int
-
-
-def unprivileged_user() -> OsUser | None:
-    """``None`` when not root. No account is created: an existing harmless one is used."""
-    if os.name != "posix" or os.geteuid() != 0:
-        return None
-    import pwd
-
-    for name in ("pgserver", "nobody"):
-        with contextlib.suppress(KeyError):
-            entry = pwd.getpwnam(name)
-            return OsUser(entry.pw_uid, entry.pw_gid)
-    return OsUser(65534, 65534)
-
-
 def spawn(
     argv: Sequence[str | Path],
     *,
@@ -108,7 +89,7 @@ def spawn(
     identity: dict[str, Any] = {}
     if user is not None:
         identity = {"user": user.uid, "group": user.gid, "extra_groups": []}
-    with log.open("ab") as output:
+    with os.fdopen(open_log(log), "ab") as output:
         return subprocess.Popen(
             [str(part) for part in argv],
             stdin=subprocess.DEVNULL,

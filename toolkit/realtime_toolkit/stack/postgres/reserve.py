@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import ConfigError, PortInUse
-from realtime_toolkit.stack.postgres.process import unprivileged_user
+from realtime_toolkit.stack.postgres.private import unprivileged_user
 from realtime_toolkit.stack.postgres.server import HOST
 
 if TYPE_CHECKING:
@@ -53,8 +53,10 @@ def scratch(claim: Claim) -> Iterator[Path]:
     base = tempfile.gettempdir()
     folder = Path(tempfile.mkdtemp(prefix="srt-", dir=base if len(base) < _SCRATCH_MAX else "/tmp"))
     claim.note(folders=[str(folder)])
-    if (user := unprivileged_user()) is not None:
-        os.chown(folder, user.uid, user.gid)
+    if unprivileged_user() is not None:
+        folder.chmod(
+            0o711
+        )  # the server passes through to what is its own, and can neither look around nor replace
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -68,7 +70,7 @@ def scratch(claim: Claim) -> Iterator[Path]:
 def owned(data_dir: Path) -> Iterator[None]:
     """A persistent stack's folder, made if missing, for one stack at a time."""
     with contextlib.suppress(FileExistsError):
-        data_dir.mkdir(parents=True, mode=0o711)
+        data_dir.mkdir(parents=True, mode=0o700)
     if not data_dir.is_dir():
         raise ConfigError(f"not a folder: {data_dir}")
     if not (data_dir / KEYS_FILE).exists() and any(path.name != _LOCK_FILE for path in data_dir.iterdir()):
@@ -82,15 +84,3 @@ def owned(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def write_private(file: Path, text: str) -> None:
-    """All of it or nothing, readable by its owner only."""
-    draft = file.with_name(f".{file.name}.new")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as writing:
-            writing.write(text)
-        draft.replace(file)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(file)) from None

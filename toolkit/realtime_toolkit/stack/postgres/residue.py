@@ -46,7 +46,7 @@ class Claim:
         runs.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = secrets.token_hex(6)
         making = runs / f".{name}"  # a sweep passes it over until it is locked and has its name
-        making.mkdir(mode=0o711)  # the server's OS user passes through, and cannot look around
+        making.mkdir(mode=0o700)
         lock = os.open(making / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
         making.rename(runs / name)

@@ -23,14 +23,9 @@ import psycopg
 from psycopg import sql
 
 from realtime_toolkit.errors import ConfigError, PortInUse, StackError
-from realtime_toolkit.stack.postgres.process import (
-    OsUser,
-    ProcessId,
-    end,
-    spawn,
-    unprivileged_user,
-    wait_exit,
-)
+from realtime_toolkit.stack.postgres.private import OsUser, give, unprivileged_user, write_private
+from realtime_toolkit.stack.postgres.process import ProcessId, end, spawn, wait_exit
+from realtime_toolkit.tasks import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,14 +147,13 @@ def init_data(install: Install, data: Path) -> None:
     """``initdb`` into the empty or missing directory ``data``. Raises :class:`StackError`."""
     user = unprivileged_user()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if user is not None:
-        os.chown(data, user.uid, user.gid)
+    give(data, user)
     identity = {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": []}
     with as_seen_by(data, user) as (path, descriptors):
         done = subprocess.run(
             [
                 *(install.bin / "initdb", "-D", path, "-U", ADMIN, "-E", "UTF8", f"--locale={_locale()}"),
-                *("--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync", "--no-instructions"),
+                *("--auth-local=peer", "--auth-host=reject", "--no-sync", "--no-instructions"),
                 "--wal-segsize=4",  # small, because a prepared data directory is copied at every start
             ],
             capture_output=True,
@@ -171,6 +165,24 @@ def init_data(install: Install, data: Path) -> None:
         )
     if done.returncode != 0:
         raise StackError(f"initdb failed in {data}: {_last_line(done.stderr)}")
+
+
+_ACCESS_BY_SOCKET = "local all all peer map=owner\n"
+_ACCESS_BY_TCP = f"host all,replication all {HOST}/32 scram-sha-256\n"
+
+
+def write_access(data: Path, *, tcp: bool) -> None:
+    """Who may connect: over the socket only who started it, as any role; over TCP, if at all, who has a password.
+
+    Not the account that the server runs as, which other services may share (``nobody``).
+    """
+    import pwd
+
+    owner = pwd.getpwuid(os.geteuid()).pw_name
+    write_private(data / "pg_ident.conf", f'owner "{owner}" all\n', unprivileged_user())
+    write_private(
+        data / "pg_hba.conf", _ACCESS_BY_SOCKET + (_ACCESS_BY_TCP if tcp else ""), unprivileged_user()
+    )
 
 
 def _locale() -> str:
@@ -188,9 +200,9 @@ def _locale() -> str:
 
 
 class EmbeddedPostgres:
-    """One server process over one data directory, on 127.0.0.1 and on a unix socket.
+    """One server process over one data directory, on 127.0.0.1 (but for ``tcp=False``) and on a unix socket.
 
-    ``durable`` data survives a crash of the machine; ``orderly`` (implied by it) stops with a checkpoint;
+    Without a ``password`` no role of the stack's can log in over TCP. ``durable`` data survives a crash of the machine; ``orderly`` (implied by it) stops with a checkpoint;
     ``further`` are server settings.
 
     ``superuser=False`` gives ``postgres`` the rights it has on hosted Supabase, so that migrations can be
@@ -203,8 +215,9 @@ class EmbeddedPostgres:
         install: Install,
         data: Path,
         *,
-        password: str,
+        password: str | None,
         port: int = 0,
+        tcp: bool = True,
         durable: bool = False,
         superuser: bool = True,
         orderly: bool = False,
@@ -219,6 +232,7 @@ class EmbeddedPostgres:
         self._install = install
         self._wanted_port = port
         self._password = password
+        self._tcp = tcp
         self._durable = durable
         self._orderly = durable or orderly
         self._superuser = superuser
@@ -233,7 +247,9 @@ class EmbeddedPostgres:
 
     @property
     def database_url(self) -> str:
-        """As ``postgres``, over TCP."""
+        """As ``postgres``, over TCP if it can be had."""
+        if not self._tcp:
+            return self.socket_url("postgres")
         return f"postgresql://postgres:{self._password}@{HOST}:{self.port}/postgres"
 
     @property
@@ -242,7 +258,7 @@ class EmbeddedPostgres:
         return self.socket_url("authenticator")
 
     def socket_url(self, role: str, database: str = "postgres") -> str:
-        """Without a password: the folder of the socket is private."""
+        """Without a password: the server asks the kernel who it is, and lets in only whoever started it."""
         folder = quote(str(self.socket_dir), safe="")
         return f"postgresql://{role}@/{database}?host={folder}&port={self.port}"
 
@@ -261,6 +277,7 @@ class EmbeddedPostgres:
         self._check_data()
         if self._own_sockets:
             self._sockets = self._make_socket_dir()
+        write_access(self.data, tcp=False)
         for attempt in range(5):
             self.port = self._wanted_port or free_port()
             try:
@@ -270,6 +287,8 @@ class EmbeddedPostgres:
                 if self._wanted_port or attempt == 4:
                     raise
         await self._set_roles()
+        if self._tcp:
+            await self._let_in()
 
     async def stop(self) -> None:
         """Ends the server (at once if the data is thrown away anyway) and removes the socket's folder."""
@@ -299,14 +318,12 @@ class EmbeddedPostgres:
         folder = Path(
             tempfile.mkdtemp(prefix="srt-", dir=base if len(base) < _SOCKET_PATH_MAX - 40 else "/tmp")
         )
-        user = unprivileged_user()
-        if user is not None:
-            os.chown(folder, user.uid, user.gid)
+        give(folder, unprivileged_user())
         return folder
 
     async def _start_once(self) -> None:
         user = unprivileged_user()
-        self.log.write_bytes(b"")
+        self.log.unlink(missing_ok=True)
         with as_seen_by(self.data, user) as (path, descriptors):
             self.process = spawn(
                 [self._install.bin / "postgres", "-D", path, *self._options()],
@@ -341,6 +358,7 @@ class EmbeddedPostgres:
     def _options(self) -> list[str]:
         chosen = settings(self._install.version, durable=self._durable)
         chosen |= {"port": str(self.port), "unix_socket_directories": str(self.socket_dir)}
+        chosen |= {} if self._tcp else {"listen_addresses": ""}
         chosen |= self._further
         return [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
 
@@ -361,9 +379,24 @@ class EmbeddedPostgres:
         async with await psycopg.AsyncConnection.connect(self.admin_url, autocommit=True) as connection:
             await set_roles(connection, self._password, superuser=self._superuser)
 
+    async def _let_in(self) -> None:
+        """From now on over TCP, too: no password but ours is valid any more. Returns when that is in force."""
+        before = await self._access_read_at()
+        write_access(self.data, tcp=True)
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+        async with Deadline(_READY_WITHIN):
+            while await self._access_read_at() == before:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.002)
+
+    async def _access_read_at(self) -> Any:
+        """When the server last read its files: a new connection's process has what the server had then."""
+        async with await psycopg.AsyncConnection.connect(self.admin_url, autocommit=True) as connection:
+            return await (await connection.execute("select pg_conf_load_time()")).fetchone()
+
 
 async def set_roles(
-    connection: psycopg.AsyncConnection[tuple[Any, ...]], password: str, *, superuser: bool
+    connection: psycopg.AsyncConnection[tuple[Any, ...]], password: str | None, *, superuser: bool
 ) -> None:
     """What is not part of a prepared database: passwords of the roles that log in, rights of ``postgres``."""
     roles = {

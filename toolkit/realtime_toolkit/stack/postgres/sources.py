@@ -7,7 +7,9 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from realtime_toolkit.stack.postgres import private
 from realtime_toolkit.stack.postgres.places import cache_dir
+from realtime_toolkit.stack.postgres.private import unprivileged_user
 from realtime_toolkit.stack.postgres.process import wait_exit
 from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, find_install
 from realtime_toolkit.stack.postgres.template import (
@@ -107,7 +109,7 @@ class Embedded:
             durable=self._data_dir is not None,
             superuser=self._superuser,
             log=place.claim.path / "postgres.log",
-            sockets=place.scratch,
+            sockets=private.folder(place.scratch / "sockets", unprivileged_user()),
         )
         await self._server.start()
         place.claim.note_process(self._server.identity)
@@ -120,7 +122,7 @@ class Embedded:
         """Kept data may be from an earlier version of the toolkit, or from before the newest migration."""
         if not fresh and not _marked(mark):
             await apply_baseline(self.admin_url)
-        await asyncio.to_thread(mark.write_text, baseline_key())
+        await asyncio.to_thread(private.write_private, mark, baseline_key())
         if self._migrations is not None:
             await apply_migrations(self.database_url, self._migrations)
 

@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from realtime_toolkit import migrate
-from realtime_toolkit.stack.postgres.process import unprivileged_user
+from realtime_toolkit.stack.postgres.private import unprivileged_user
 from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, Install, init_data
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from realtime_toolkit.stack.postgres.process import OsUser
+    from realtime_toolkit.stack.postgres.private import OsUser
     from realtime_toolkit.stack.postgres.residue import Claim
 
-_LAYOUT = "1"  # raise it when a prepared directory is made differently
+_LAYOUT = "2"  # raise it when a prepared directory is made differently
 _KEEP_SECONDS = 14 * 24 * 3600
 _HERE = Path(__file__).parent
 BASELINE = (_HERE / "baseline.sql", _HERE / "realtime.sql")
@@ -129,6 +129,7 @@ class Templates:
 
     def _keep(self, building: Path, target: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
         _drop_unused(self._folder)
         arriving = self._folder / f".{self._claim.name}-{target.name}"
         self._claim.note(folders=[str(arriving)])
@@ -143,8 +144,15 @@ class Templates:
     async def _serving(self, data: Path) -> AsyncIterator[EmbeddedPostgres]:
         log = self._claim.path / "template.log"
         # fsync off while it is filled; stopped in an orderly way all the same, for the copy must be whole.
+        # Nobody else gets in meanwhile, and no password is in it: what is planted here would be in every later stack.
         server = EmbeddedPostgres(
-            self._install, data, password="template", log=log, superuser=self._superuser, orderly=True
+            self._install,
+            data,
+            password=None,
+            tcp=False,
+            log=log,
+            superuser=self._superuser,
+            orderly=True,
         )
         try:
             await server.start()

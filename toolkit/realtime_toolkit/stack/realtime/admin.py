@@ -15,10 +15,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from realtime_toolkit.errors import InputError
+from realtime_toolkit.stack import bodies
 from realtime_toolkit.stack.realtime.faults import KINDS
 
 if TYPE_CHECKING:
@@ -38,17 +40,26 @@ def admin_app(faults: Faults, keys: Keys) -> Starlette:
             return await _METHODS[request.method](faults, request)
         except InputError as error:
             return JSONResponse({"message": str(error)}, 422)
+        except bodies.TooLargeError as error:
+            return JSONResponse({"message": str(error)}, 413)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
 
     return Starlette(routes=[Route("/faults", endpoint, methods=list(_METHODS))])
 
 
+_SHOWN = ("name", "alias", "argument", "at_once", "effect")
+_BODY_MAX = 1 << 16
+
+
 async def _show(faults: Faults, request: Request) -> Response:
-    kinds, struck = [asdict(kind) for kind in KINDS], [asdict(fault) for fault in faults.struck]
+    kinds = [{name: getattr(kind, name) for name in _SHOWN} for kind in KINDS]
+    struck = [asdict(fault) for fault in faults.struck]
     return JSONResponse({"seed": faults.seed, "kinds": kinds, "struck": struck})
 
 
 async def _inject(faults: Faults, request: Request) -> Response:
-    name, options = _asked(await request.body())
+    name, options = _asked(await bodies.read(request, _BODY_MAX))
     return JSONResponse(asdict(faults.inject_text(name, **options)))
 
 
@@ -66,5 +77,5 @@ def _asked(body: bytes) -> tuple[str, dict[str, Any]]:
         asked = json.loads(body)
         name, count, rate = str(asked["fault"]), asked.get("count", 1), float(asked.get("rate", 1.0))
         return name, {"count": None if count is None else int(count), "rate": rate}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise InputError('not a request for a fault: write {"fault": "NAME[:ARGUMENT]"}') from None

@@ -6,10 +6,11 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from realtime_toolkit.phoenix import Vsn
+from realtime_toolkit.stack.hosts import admits
 from realtime_toolkit.stack.realtime import sockets
 from realtime_toolkit.stack.realtime.faults import Faults
 from realtime_toolkit.stack.realtime.limits import Limits
@@ -26,7 +27,10 @@ log = logging.getLogger("realtime_toolkit.stack.realtime")
 
 
 class RealtimeServer:
-    """One server for one database. ``api_keys`` maps opaque keys (``sb_…``) to the JWTs they stand for."""
+    """One server for one database. ``api_keys`` maps opaque keys (``sb_…``) to the JWTs they stand for.
+
+    ``hosts`` are further names under which sockets may be asked for; ``None``: any.
+    """
 
     def __init__(
         self,
@@ -37,9 +41,11 @@ class RealtimeServer:
         limits: Limits | None = None,
         pace: Literal["fast", "genuine"] | Pace = "fast",
         faults: Faults | None = None,
+        hosts: Collection[str] | None = None,
     ) -> None:
         self.faults = faults or Faults()
         self.sockets: set[Socket] = set()
+        self._hosts = hosts
         self._api_keys = dict(api_keys or {})
         resolved = pace if isinstance(pace, Pace) else Pace.named(pace)
         self.server = Server(
@@ -99,6 +105,8 @@ class RealtimeServer:
     def admit(self, path: str, headers: Headers) -> tuple[Vsn, str]:
         """Whether an upgrade request may come in. Raises :class:`RefusedError`."""
         server = self.server
+        if self._hosts is not None and not admits(headers.get_all("host"), self._hosts):
+            raise RefusedError(421, "This host name is not one of the stack's")
         if self.faults.armed and (fault := self.faults.strike("refuse")):
             raise RefusedError(int(fault.number), "Token has expired" if fault.number == 401 else "refused")
         admitted = sockets.admit(
@@ -119,4 +127,4 @@ class RealtimeServer:
             now = time.monotonic()
             for socket in list(self.sockets):
                 if socket.is_idle(now, limit):
-                    socket.close(1000)
+                    socket.expire()

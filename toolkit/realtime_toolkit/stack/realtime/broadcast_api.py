@@ -6,13 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from realtime_toolkit import phoenix
 from realtime_toolkit.errors import ProtocolError
 from realtime_toolkit.phoenix import Message, UserBroadcast
+from realtime_toolkit.stack import bodies
 from realtime_toolkit.stack.realtime import authorization, tokens
 from realtime_toolkit.stack.realtime.access import Reader
 from realtime_toolkit.stack.realtime.authorization import Context, Policies
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from realtime_toolkit.stack.realtime.server import Server
 
 _CACHE = {"cache-control": "max-age=0, private, must-revalidate"}
+_BODY_MAX = 8_000_000
+"""Of Phoenix, by default."""
 _BLANK = "can't be blank"
 
 
@@ -77,6 +80,10 @@ class BroadcastApi:
             await handle(request, self._authenticate(request))
         except _AnswerError as answer:
             return answer.response
+        except bodies.TooLargeError:
+            return _html(413, "Request Entity Too Large")
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
         return Response(b"", 202, _CACHE)
 
     def _authenticate(self, request: Request) -> tokens.Claims:
@@ -146,7 +153,7 @@ class BroadcastApi:
             body = await _json_body(request)
             payload = phoenix.dumps(body if isinstance(body, dict) else {"_json": body}).encode()
         else:
-            payload = await request.body()
+            payload = await bodies.read(request, _BODY_MAX)
         private = request.query_params.get("private") == "true"
         self._check_rate(1)
         if private and not await self._may_write(claims, topic):
@@ -158,11 +165,15 @@ async def _json_body(request: Request) -> Any:
     kind = request.headers.get("content-type", "")
     if not kind.startswith("application/json"):
         return {}
-    data = await request.body()
+    data = await bodies.read(request, _BODY_MAX)
     try:
-        return phoenix.loads(data) if data else {}
-    except ProtocolError:
+        text = data.decode()
+        value = phoenix.loads(text) if text else {}
+    except (ProtocolError, UnicodeDecodeError):
         raise _AnswerError(400, "Bad Request") from None
+    if not bodies.is_text(text, value):
+        raise _AnswerError(400, "Bad Request")
+    return value
 
 
 def _checked(body: Any, max_kb: int) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -24,6 +26,8 @@ class Link:
         self._name = name
         self._lock = asyncio.Lock()
         self._connection: Connection | None = None
+        self.losses = 0
+        """How often the other side has ended the connection, as far as it was noticed."""
 
     @contextlib.asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
@@ -37,7 +41,10 @@ class Link:
                 raise
 
     async def _open(self) -> Connection:
-        if self._connection is None or _is_lost(self._connection):
+        if self._connection is not None and _is_lost(self._connection):
+            self.losses += 1
+            self._connection = None
+        if self._connection is None:
             self._connection = await psycopg.AsyncConnection.connect(
                 self._dsn,
                 autocommit=True,
@@ -51,8 +58,18 @@ class Link:
     async def _repair(self, connection: Connection) -> None:
         """After an error or a cancelled query the connection may be in no state to go on."""
         if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            self.losses += connection.closed
             self._connection = None
             await connection.close()
+
+    def lose(self) -> None:
+        """Cut the connection as an outage would (for faults)."""
+        if self._connection is not None and not self._connection.closed:
+            with (
+                socket.socket(fileno=os.dup(self._connection.fileno())) as ours,
+                contextlib.suppress(OSError),
+            ):
+                ours.shutdown(socket.SHUT_RDWR)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

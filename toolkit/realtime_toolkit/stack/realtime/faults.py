@@ -11,21 +11,41 @@ The server asks at each point where a fault could strike, but only if ``armed`` 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from realtime_toolkit.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
+class Between:
+    """Numbers, the limits included."""
+
+    least: float
+    most: float
+
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, float) and self.least <= number <= self.most
+
+
+SECONDS = Between(0, 86_400)
+NUMBER = Between(0, 1_000_000_000)
+CLOSE_CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
+STATUSES = range(400, 600)
+MISSING = ("toast", "413", "400", "401")
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
-    """``argument`` is the default; ``None`` for a fault that takes none. ``at_once`` needs no opportunity."""
+    """``argument`` is the default, and ``among`` what it may be; ``None`` for a fault that takes none. ``at_once``
+    needs no opportunity."""
 
     name: str
     alias: str
     argument: float | str | None
     at_once: bool
     effect: str
+    among: Container[object] = SECONDS
 
 
 KINDS: tuple[Kind, ...] = (
@@ -39,14 +59,41 @@ KINDS: tuple[Kind, ...] = (
     Kind("not-decoded", "L4", 60.0, True, "tables published from now on are not decoded for S seconds"),
     Kind("rate-limit", "L5", 5.0, True, "changes are skipped for S seconds, as above the rate limit"),
     Kind("batch-lost", "L6", None, False, "the next batch is lost, as if a policy had raised"),
-    Kind("slot-lost", "L7", 1.0, True, "the WAL is not read for S seconds; then from a new slot"),
-    Kind("truncated", "L8", "toast", False, "the next change comes without values: toast, 413, 400 or 401"),
+    Kind(
+        "slot-lost",
+        "L7",
+        1.0,
+        True,
+        "the replication connection ends; after S seconds the WAL is read from a new slot, and nobody is told",
+    ),
+    Kind(
+        "truncated",
+        "L8",
+        "toast",
+        False,
+        "the next change comes without values: toast, 413, 400 or 401",
+        MISSING,
+    ),
     Kind("send-swallowed", "L9", None, False, "the next broadcast from the database is not sent"),
-    Kind("replay-capped", "L10", 1.0, False, "the next replay has no more than N messages"),
+    Kind("replay-capped", "L10", 1.0, False, "the next replay has no more than N messages", NUMBER),
     Kind("delete-lost", "L11", None, False, "the next DELETE is told to nobody, as under a scope filter"),
-    Kind("cut-transaction", "L12", 100.0, False, "the next larger transaction arrives cut after N changes"),
+    Kind(
+        "cut-transaction",
+        "L12",
+        100.0,
+        False,
+        "the next larger transaction arrives cut after N changes",
+        NUMBER,
+    ),
+    Kind(
+        "connections-lost",
+        "",
+        1.0,
+        True,
+        "as slot-lost, but every connection to the database ends; afterwards all channels subscribe again",
+    ),
     Kind("abort", "", None, True, "every socket is cut without a close frame"),
-    Kind("close", "", 1011.0, True, "every socket is closed with the code N"),
+    Kind("close", "", 1011.0, True, "every socket is closed with the code N", CLOSE_CODES),
     Kind("half-open", "", None, True, "every socket stays open, and nothing is read or written any more"),
     Kind("mute-heartbeats", "", None, False, "the next heartbeat is not answered"),
     Kind("join-never", "", None, False, "the next join is not answered"),
@@ -56,7 +103,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("duplicate", "", None, False, "the next change is sent twice"),
     Kind("delay", "", 1.0, False, "the next changes are sent S seconds later"),
     Kind("expire-token", "", None, True, "every channel's token expires now"),
-    Kind("refuse", "", 401.0, False, "the next socket is refused with the HTTP status N"),
+    Kind("refuse", "", 401.0, False, "the next socket is refused with the HTTP status N", STATUSES),
     Kind("slow-consumer", "", None, True, "every socket is cut off as if its client did not read"),
 )
 _BY_NAME = {name: kind for kind in KINDS for name in (kind.name, kind.alias) if name}
@@ -117,6 +164,8 @@ class Faults:
         Raises :class:`~realtime_toolkit.errors.InputError` for an unknown name or an argument that makes no sense.
         """
         kind = find(name)
+        if not 0 <= rate <= 1 or (count is not None and count < 1):
+            raise InputError("a fault strikes once or more often, at a rate from 0 to 1")
         fault = Fault(kind.name, _argument(kind, argument))
         if kind.at_once:
             self.struck.append(fault)
@@ -178,12 +227,13 @@ def _argument(kind: Kind, given: float | str | None) -> float | str | None:
         return kind.argument
     if kind.argument is None:
         raise InputError(f"the fault {kind.name} takes no argument")
-    if isinstance(kind.argument, str):
-        return str(given)
     try:
-        return float(given)
+        value: float | str = str(given) if isinstance(kind.argument, str) else float(given)
     except ValueError:
         raise InputError(f"the fault {kind.name} takes a number, not {given!r}") from None
+    if value not in kind.among:
+        raise InputError(f"the fault {kind.name} does not take {given!r}: {kind.effect}")
+    return value
 
 
 def parse(text: str) -> Fault:
@@ -205,6 +255,6 @@ def schedule(
     planned: list[Planned] = []
     at = chances.expovariate(1 / every)
     while at < seconds:
-        planned.append(Planned(round(at, 3), chances.choice(faults)))
+        planned.append(Planned(min(round(at, 3), seconds), chances.choice(faults)))
         at += chances.expovariate(1 / every)
     return tuple(planned)

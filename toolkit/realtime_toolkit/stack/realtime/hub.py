@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from realtime_toolkit import phoenix
+from realtime_toolkit.errors import ProtocolError
 from realtime_toolkit.phoenix import Message, UserBroadcast, Vsn
 from realtime_toolkit.stack.realtime.framing import frame
 from realtime_toolkit.stack.realtime.presence import Diff, Presence
+
+log = logging.getLogger("realtime_toolkit.stack.realtime")
 
 Topic = tuple[str, bool]
 """Name without ``realtime:``, and whether it is private: two worlds."""
@@ -100,6 +104,13 @@ class _Encoded:
         return self._frames[vsn]
 
     def _encode(self, vsn: Vsn) -> bytes | None:
+        try:
+            return self._frame(vsn)
+        except ProtocolError as error:  # a name too long for a binary frame: there is no such frame
+            log.error("UnableToEncodeMessage: %s", error)
+            return None
+
+    def _frame(self, vsn: Vsn) -> bytes | None:
         if isinstance(self._message, UserBroadcast):
             data = phoenix.encode_user_broadcast(self._message, vsn)
         elif isinstance(self._message.payload, bytes):

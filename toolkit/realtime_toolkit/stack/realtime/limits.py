@@ -94,8 +94,20 @@ class RateCounter:
 
 
 def external_size(term: object) -> int:
-    """Bytes of a JSON value in Erlang's external term format, by which payloads are measured."""
-    return 1 + _size(term)
+    """Bytes of a JSON value in Erlang's external term format, by which payloads are measured. However deep it is."""
+    total, left = 1, [term]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            total += 5
+            left += item
+            left += item.values()
+        elif isinstance(item, list):
+            total += 6 if item else 1
+            left += item
+        else:
+            total += _size(item)
+    return total
 
 
 def _size(term: object) -> int:
@@ -110,10 +122,6 @@ def _size(term: object) -> int:
             return 5 + len(term.encode(errors="surrogatepass"))
         case bytes():
             return 5 + len(term)
-        case dict():
-            return 5 + sum(_size(key) + _size(value) for key, value in term.items())
-        case list():
-            return 6 + sum(map(_size, term)) if term else 1
     raise TypeError(f"not a JSON value: {term!r}")
 
 

@@ -84,12 +84,13 @@ class Server:
         self._deaf_until = 0.0
         self._mute_until = 0.0
         self._withheld_until = 0.0
+        self._known_losses = 0
         self._subscribed_before = False
         self._dropping = False
         self._transaction = (0, 0)
         self._cutting: int | None = None
         streams = (publication.STREAM, publication.STREAM_INSERTS, publication.MESSAGES)
-        self.reader = ReplicationReader(database_url, streams)
+        self.reader = ReplicationReader(database_url, streams, self._send_message)
         self.reset_counters()
 
     def reset_counters(self) -> None:
@@ -161,12 +162,19 @@ class Server:
         await self.reader.run(lambda: draw(self.pace.reconnect), self._reconnected)
 
     async def _reconnected(self, restarted: bool) -> None:
-        """After an outage: the publication may differ; channels are told, unless the database restarted."""
+        """After an outage the publication may differ. Channels subscribe again, and so hear of it, only if the other
+        connections were lost, too, and the database did not restart: seen on the genuine server."""
         self._mute_until = time.monotonic() + draw(self.pace.messages_after)
         await self._follow_publication(keep=False)
-        if not restarted:
+        before, self._known_losses = self._known_losses, self._admin.losses
+        if before != self._known_losses and not restarted:
             for channel in self.feed.subscribers():
                 self.resubscribe(channel)
+
+    def lose_connections(self) -> None:
+        """Cut every connection but that of the WAL (for faults)."""
+        for link in (self.auth, self._admin, self._rls):
+            link.lose()
 
     async def _pump(self) -> None:
         while True:
@@ -185,8 +193,6 @@ class Server:
         for item in items:
             if isinstance(item, wal.LogicalMessage):
                 await self._notice(item)
-            elif messages.is_message(item):
-                self._send_message(item)
         changes = self.feed.wanted(items)
         if changes and (self.faults.armed or self._cutting is not None):
             changes = await self._distort(changes)
@@ -206,9 +212,15 @@ class Server:
             self.feed.forget_catalog()
             self._catalog_changed.set()
 
-    def _send_message(self, change: wal.RowChange) -> None:
-        if time.monotonic() < self._mute_until:
-            return
+    def _send_message(self, item: wal.RowChange | wal.LogicalMessage) -> bool:
+        """Broadcasts go out as they arrive, past the changes that wait: the genuine server has a slot for each."""
+        if not isinstance(item, wal.RowChange) or not messages.is_message(item):
+            return False
+        if time.monotonic() >= self._mute_until:
+            self._broadcast(item)
+        return True
+
+    def _broadcast(self, change: wal.RowChange) -> None:
         sent = messages.read(change)
         if sent is not None and not (self.faults.armed and self.faults.strike("send-swallowed")):
             messages.send(self.hub, sent)

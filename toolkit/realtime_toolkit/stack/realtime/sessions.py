@@ -18,6 +18,7 @@ import psycopg
 from realtime_toolkit import phoenix
 from realtime_toolkit.errors import ProtocolError
 from realtime_toolkit.phoenix import Message, UserBroadcast, Vsn
+from realtime_toolkit.stack.bodies import is_text
 from realtime_toolkit.stack.realtime import join, tokens
 from realtime_toolkit.stack.realtime.channels import Channel, Push
 from realtime_toolkit.stack.realtime.framing import frame
@@ -66,13 +67,11 @@ class Session:
     def receive(self, data: str | bytes) -> None:
         """A whole message from the client. What cannot be read is ignored."""
         try:
-            push = phoenix.decode_push(data, self.vsn)
-        except ProtocolError as error:
+            self._inbox.append(_decoded(data, self.vsn))
+            if self._joining is None:
+                self._work()
+        except (ProtocolError, RecursionError) as error:
             log.warning("MalformedWebSocketMessage: %s", error)
-            return
-        self._inbox.append(push)
-        if self._joining is None:
-            self._work()
 
     def _work(self) -> None:
         while self._inbox and not self.closed:
@@ -102,6 +101,10 @@ class Session:
                 await asyncio.sleep(late.number)
             if not (faults.armed and faults.strike("join-never")):
                 await self._join(push)
+        except Exception:  # never silence: the client would wait for ever
+            log.exception("UnknownErrorOnChannel")
+            reason = {"reason": "Unknown Error on Channel"}
+            self.send(phoenix.reply(push, "error", reason, join_ref=push.join_ref))
         finally:
             self._joining = None
         self._work()
@@ -213,6 +216,16 @@ class Session:
         for channel in self.channels.values():
             channel.send(Message(channel.topic, "system", payload, None, channel.join_ref))
         self.transport.close(1012)
+
+
+def _decoded(data: str | bytes, vsn: Vsn) -> Push:
+    """Raises :class:`ProtocolError`, also for strings that are no Unicode."""
+    push = phoenix.decode_push(data, vsn)
+    if isinstance(push, Message) and isinstance(data, str):
+        told = [push.topic, push.event, push.payload, push.ref, push.join_ref]
+        if not is_text(data, told):
+            raise ProtocolError("half a surrogate pair")
+    return push
 
 
 def _is_channel(topic: Any) -> bool:

@@ -115,10 +115,11 @@ class Socket(asyncio.Protocol):
         try:
             vsn, token = self._realtime.admit(request.path, request.headers)
         except RefusedError as refused:
-            if refused.body:
-                await asyncio.sleep(self._realtime.server.pace.refused_socket)
-            self._protocol.send_response(_response(refused))
-            self._flush()
+            await self._refuse(refused)
+            return
+        except Exception:  # never silence: the client would wait for ever
+            log.exception("an upgrade request cannot be judged")
+            await self._refuse(RefusedError(400, "Bad Request"))
             return
         response = self._protocol.accept(request)
         self._protocol.send_response(response)
@@ -128,6 +129,12 @@ class Socket(asyncio.Protocol):
                 name.lower(): value for name, value in request.headers.raw_items() if name.lower()[:2] == "x-"
             }
             self.session = Session(self._realtime.server, self, vsn, token, headers)
+        self._flush()
+
+    async def _refuse(self, refused: RefusedError) -> None:
+        if refused.body:
+            await asyncio.sleep(self._realtime.server.pace.refused_socket)
+        self._protocol.send_response(_response(refused))
         self._flush()
 
     # --- frames in --------------------------------------------------------------------------------
@@ -185,6 +192,13 @@ class Socket(asyncio.Protocol):
             self.abort()
         self._ending = True
 
+    def expire(self) -> None:
+        """Nothing has come for too long: part, at once if there is no conversation (yet, or any more)."""
+        if self._protocol.state is State.OPEN:
+            self.close(1000)
+        else:
+            self.abort()
+
     def freeze(self) -> None:
         """Neither read nor write any more, and leave the connection open."""
         self._frozen = True
@@ -214,8 +228,11 @@ class Socket(asyncio.Protocol):
 
 
 def read_request(path: str) -> tuple[str, dict[str, str]]:
-    """Path and query of a request line."""
-    parts = urlsplit(path)
+    """Path and query of a request line; raises :class:`RefusedError` for one that is none."""
+    try:
+        parts = urlsplit(path)
+    except ValueError:
+        raise RefusedError(404, "Not Found") from None
     query = parse_qs(parts.query, keep_blank_values=True)
     return parts.path, {name: values[-1] for name, values in query.items()}
 

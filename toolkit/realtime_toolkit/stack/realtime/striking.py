@@ -56,6 +56,7 @@ class Striker:
             "not-decoded": lambda fault: self._server.withhold_tables(fault.number),
             "rate-limit": lambda fault: self._server.deafen(fault.number),
             "slot-lost": self._slot_lost,
+            "connections-lost": self._connections_lost,
         }
         acts[fault.name](fault)
 
@@ -99,3 +100,7 @@ class Striker:
     def _slot_lost(self, fault: Fault) -> None:
         self._server.reader.gap = fault.number
         self._server.reader.terminate()
+
+    def _connections_lost(self, fault: Fault) -> None:
+        self._server.lose_connections()
+        self._slot_lost(fault)

@@ -56,7 +56,7 @@ def verify(token: str, secret: str, now: float) -> Claims:
     """The claims of a valid token; raises :class:`TokenError`. ``now`` is in seconds since 1970."""
     token = _SPACE.sub("", unquote(token))
     header, claims = _parts(token)
-    digest = _DIGESTS.get(header.get("alg", "")) if header.get("typ") == "JWT" else None
+    digest = _DIGESTS.get(str(header.get("alg"))) if header.get("typ") == "JWT" else None
     if digest is None:
         raise TokenError(join=f"JwtSignerError: {_SIGNER}", push=":error_generating_signer", connect=_SIGNER)
     signed, _, signature = token.rpartition(".")

@@ -16,7 +16,7 @@ select
     case extension when 'broadcast' then 'what it sends is dropped silently, and nothing sends from the database either'
       else 'tracking presence is refused' end) as detail,
   format('create policy %I on realtime.messages for insert to %s with check (extension = %L and realtime.topic() = /* … */);',
-    read_policy || ' (write)', string_agg(quote_ident(role_name), ', ' order by role_name), extension) as fix,
+    left(read_policy, case when octet_length(read_policy) = length(read_policy) then 55 else 13 end) || ' (write)', string_agg(quote_ident(role_name), ', ' order by role_name), extension) as fix,
   extension || ' ' || string_agg(role_name, ' ' order by role_name) as fingerprint
 from granted
 where reads and not writes and read_policy is not null and (extension = 'presence' or not exists (select from sender))

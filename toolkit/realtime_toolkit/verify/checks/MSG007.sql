@@ -5,6 +5,6 @@ select
   'MSG007' as code, 'error' as level, format('function %s', signature) as object,
   format('The trigger function %s calls realtime.send or realtime.broadcast_changes without SECURITY DEFINER: for a writer without '
     'rights on realtime.messages nothing is sent, and no error says so.', signature) as detail,
-  format('alter function %s security definer set search_path = '''';', signature) as fix,
+  format('alter routine %s security definer set search_path = '''';', signature) as fix,
   signature as fingerprint
 from sender s where is_trigger and not definer

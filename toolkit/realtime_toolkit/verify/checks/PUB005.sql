@@ -14,5 +14,5 @@ where n.row_filter is not null
   and not exists (
     select from publication p, own_column c
     where (p.pubupdate or p.pubdelete) and c.relid = n.relid and i.cols is not null and c.attnum <> all (i.cols)
-      and pg_get_expr(n.row_filter, n.relid) ~ ('\m' || c.name || '\M')
+      and pg_get_expr(n.row_filter, n.relid) ~ c.pattern
   )

@@ -22,7 +22,7 @@ select
     as detail,
   format('alter table %1$s alter column %2$I set not null; create unique index %3$I on %1$s (%2$I, %4$s); '
     'alter table %1$s replica identity using index %3$I;', t.fqn, (array_agg(w.name order by w.attnum))[1],
-    left(t.name, 40) || '_identity',
+    left(t.name, case when octet_length(t.name) = length(t.name) then 40 else 13 end) || '_identity',  -- 63 bytes hold it
     (select string_agg(quote_ident(c.name), ', ' order by c.attnum) from own_column c join primary_key k on k.relid = c.relid
      where c.relid = t.relid and c.attnum = any (k.cols))) as fix,
   t.fqn as fingerprint

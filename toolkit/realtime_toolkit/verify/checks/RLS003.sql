@@ -9,8 +9,9 @@ with expression as (
   select p.policy, e.part,
     regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(e.expr,
       '''[^'']*''', '''''', 'g'),
-      '\m' || regexp_replace(t.name, '[^a-zA-Z0-9_]', '.', 'g') || '"?\.', '#', 'g'),
-      '"[^"]*"', 'q', 'g'),
+      case when quote_ident(t.name) = t.name then '\m' else '' end
+        || regexp_replace(quote_ident(t.name), '[][\\(){}.*+?^$|]', '\\\&', 'g') || '\.', '#', 'g'),
+      '"([^"]|"")*"', 'q', 'g'),
       'auth\.(uid|jwt|role|email)\(\)', '@', 'g'),
       'current_setting\(', '(@', 'g'),
       '\s+', ' ', 'g') as text

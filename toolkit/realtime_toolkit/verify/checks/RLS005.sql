@@ -3,7 +3,7 @@
 -- raising policy loses Realtime's whole poll batch, for everybody. With RLS on there and no policy for the role it finds
 -- nothing, so the policy is silently false and nobody receives anything.
 with looked_into as (
-  select distinct p.policy, p.relid, p.name, p.fqn, p.cmd, p.roles, d.refobjid as other, c.oid::regclass::text as other_name,
+  select distinct p.policy, p.relid, p.name, p.fqn, p.cmd, p.roles, d.refobjid as other, c.oid::regclass::text as other_name, c.relname as other_table,
     c.relrowsecurity as other_rls, c.relnamespace as other_schema,
     c.relnamespace in (select oid from own_schema) as ours
   from (
@@ -58,17 +58,17 @@ select
       case when bool_or(raises) then format('grant select on %s to %s;', other_name,
         string_agg(quote_ident(role_name), ', ' order by role_name) filter (where raises)) end,
       case when bool_and(blind) then format('create policy %I on %s for select to %s using (/* the rows the user may know of */);',
-        split_part(other_name, '.', -1) || '_select', other_name, string_agg(quote_ident(role_name), ', ' order by role_name)) end)
+        other_table || '_select', other_name, string_agg(quote_ident(role_name), ', ' order by role_name)) end)
   end as fix,
   fqn || ' ' || name || ' ' || other_name as fingerprint
 from asked
-group by policy, name, fqn, other, other_name
+group by policy, name, fqn, other, other_name, other_table
 -- One role that cannot is wrong where it raises; being blind is wrong only if nobody is left who sees.
 having bool_or(raises) or bool_and(blind)
 union all
 select
   'RLS005', 'error', format('policy %I on %s', p.name, p.fqn),
-  format('The policy %I on %s calls %s.%s(), which %s may not execute: every query under it raises 42501, and Realtime loses the '
+  format('The policy %I on %s calls %s.%I(), which %s may not execute: every query under it raises 42501, and Realtime loses the '
     'whole batch.', p.name, p.fqn, f.schema, f.name, string_agg(r.role_name, ', ' order by r.role_name)),
   format('grant execute on function %s to %s;', f.function::regprocedure, string_agg(quote_ident(r.role_name), ', ' order by r.role_name)),
   p.fqn || ' ' || p.name || ' ' || f.function::regprocedure

@@ -12,7 +12,7 @@ with source as (  -- policies by role, with what they read
     union
     -- Columns of its own table say nothing; a FROM item does.
     select p.relid where coalesce(p.qual, '') || ' ' || coalesce(p.wcheck, '')
-      ~ ('\m(FROM|JOIN)\s+\(*' || regexp_replace(p.fqn, '[^a-zA-Z0-9_]', '.', 'g') || '(\s|\)|$)')
+      ~ ('\m(FROM|JOIN)\s+\(*' || regexp_replace(p.fqn, '[][\\(){}.*+?^$|]', '\\\&', 'g') || '(\s|\)|$)')
   ) as q
   join own_table here on here.relid = p.relid and here.rls
   join own_table there on there.relid = q.reads and there.rls

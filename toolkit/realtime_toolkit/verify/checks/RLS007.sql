@@ -7,7 +7,7 @@ with asked as (
   select p.policy, m[1] as setting, null::text as via
   from policy p, regexp_matches(coalesce(p.qual, '') || ' ' || coalesce(p.wcheck, ''), 'current_setting\(''([^'']+)''', 'g') as m
   union
-  select f.policy, m[1], f.schema || '.' || f.name || '()'
+  select f.policy, m[1], format('%s.%I()', f.schema, f.name)
   from policy_function f, regexp_matches(coalesce(f.body, ''), 'current_setting\s*\(\s*''([^'']+)''', 'gi') as m
   where f.schema <> 'auth'
 )

@@ -1,8 +1,8 @@
 -- What every check reads: put before each check's own query. Relations, not opinions.
 --
 -- The runner has set search_path to pg_catalog, so deparsed expressions and regclass texts are always
--- schema-qualified; and the settings toolkit.schemas (comma-separated, '' for all), toolkit.expected (tables
--- that must be published, as a JSON array of names) and toolkit.tracked (what track_table registered, as JSON).
+-- schema-qualified; and the settings toolkit.schemas (none: all) and toolkit.expected (tables that
+-- must be published), JSON arrays of names, and toolkit.tracked (what track_table registered, as JSON).
 -- Judged are tables of the user's own: not those of Supabase, of Postgres, of an extension or of this toolkit.
 with recursive
 publication as (
@@ -12,7 +12,7 @@ publication as (
 api as (
   select oid as role, rolname as name from pg_roles where rolname in ('anon', 'authenticated')
 ),
-own_schema as (
+user_schema as (
   select oid, nspname as name from pg_namespace
   where nspname !~ '^(pg_|supabase_|_)'
     and nspname <> all (array[
@@ -20,8 +20,10 @@ own_schema as (
       'pgsodium', 'pgsodium_masks', 'net', 'cron', 'pgbouncer', 'pgmq', 'pgmq_public', 'pgtle', 'repack',
       'tiger', 'tiger_data', 'topology', 'dbdev', 'etl'
     ])
-    and (current_setting('toolkit.schemas') = ''
-         or nspname = any (string_to_array(current_setting('toolkit.schemas'), ',')))
+),
+own_schema as (  -- those to be judged
+  select * from user_schema
+  where current_setting('toolkit.schemas') = '[]' or current_setting('toolkit.schemas')::jsonb ? name
 ),
 own_table as materialized (
   select
@@ -39,10 +41,16 @@ own_column as (
   select
     t.relid, t.fqn, a.attnum, a.attname as name, a.attnotnull as not_null, a.atthasdef as has_default,
     a.attidentity as identity, a.attgenerated as generated, a.attstorage as storage,
-    a.atttypid as type, a.atttypmod as typmod, coalesce(nullif(y.typbasetype, 0), y.oid)::regtype::text as base_type
+    a.atttypid as type, a.atttypmod as typmod, coalesce(nullif(y.typbasetype, 0), y.oid)::regtype::text as base_type,
+    p.pattern
   from own_table t
   join pg_attribute a on a.attrelid = t.relid and a.attnum > 0 and not a.attisdropped
   join pg_type y on y.oid = a.atttypid
+  -- The name as an expression writes it, for regular expressions.
+  cross join lateral (
+    select case when quote_ident(a.attname) = a.attname then '\m' || replace(a.attname, '$', '\$') || '(?![\w$])'
+      else regexp_replace(quote_ident(a.attname), '[][\\(){}.*+?^$|]', '\\\&', 'g') end as pattern
+  ) as p
 ),
 -- What the publication names: here a partitioned root stands for itself.
 named as (
@@ -124,9 +132,9 @@ filter_column as materialized (
     and c.base_type in ('uuid', 'smallint', 'integer', 'bigint', 'text', 'character varying', 'character', 'citext',
                         'extensions.citext', 'public.citext')
     -- Compared for equality, in a list, or given to a function that decides …
-    and p.qual ~ format($re$\m%1$s\M\)*(::[a-z ]+)?\)* (= |IN \()|(=|\?) \(*("?\w+"?\.)?%1$s\M|\[[^]]*\m%1$s\M|\w\.\w+"?\([^()]*\m%1$s\M$re$, c.name)
+    and p.qual ~ format($re$%1$s\)*(::[a-z ]+)?\)* (= |IN \()|(=|\?) \(*(([\w$]+|"([^"]|"")+")\.)?%1$s|\[[^]]*%1$s|\w\.\w+"?\([^()]*%1$s$re$, c.pattern)
     -- … and not with a constant.
-    and p.qual !~ format($re$\m%s\M\)?(::text)? (=|<>|>|<|>=|<=|~~|!~~) (ANY \(+ARRAY\[)?('|[0-9])$re$, c.name)
+    and p.qual !~ format($re$%s\)?(::text)? (=|<>|>|<|>=|<=|~~|!~~) (ANY \(+ARRAY\[)?('|[0-9])$re$, c.pattern)
 ),
 -- Trigger functions and others that send to a private or public topic from the database.
 sender as (

@@ -1,0 +1,25 @@
+"""Names as SQL writes them, read back: quoted where they have to be, with quotes inside doubled. Pure."""
+
+from __future__ import annotations
+
+import re
+
+NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
+"""One name, for a regular expression without named groups of its own."""
+_EACH = re.compile(NAME)
+
+
+def plain(name: str) -> str:
+    """A name without its quotes: ``"My ""best"" notes"`` is ``My "best" notes``."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def parts(qualified: str) -> tuple[str, ...]:
+    """The names of ``public."My.Notes"``: ``public`` and ``My.Notes``."""
+    return tuple(map(plain, _EACH.findall(qualified)))
+
+
+def mentioned(name: str, text: str) -> bool:
+    """Whether an expression speaks of this name, quoted or not."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    return quoted in text or re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text) is not None
