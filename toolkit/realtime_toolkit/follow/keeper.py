@@ -132,7 +132,7 @@ class Keeper:
             self._sightings.saw(self._replica.digest)
         if self._replica.doubts:
             self._woken.set()
-        if self._hole_at is None and self._holes():
+        if self._replica.has_holes and self._hole_at is None and self._holes():
             self._hole_at = asyncio.get_running_loop().time() + self._timing.hole
             self._woken.set()
 

@@ -322,8 +322,11 @@ class Listener:
         """
         if self._on_event is not None:
             raise RuntimeError("events go to on_event already")
-        while (event := await self._inbox.take()) is not None:
-            yield event
+        try:
+            while (event := await self._inbox.take()) is not None:
+                yield event
+        finally:
+            self._inbox.leave()  # soon after the reader has left the loop
         if self._facts.failure is not None:
             raise self._facts.failure
 
@@ -522,7 +525,7 @@ class Listener:
         self.stats.unreadable += 1
         self._distrust(f"a frame could not be read: {error}")
 
-    def on_changes(self, payload: Any) -> None:
+    def on_changes(self, payload: bytes) -> None:
         match read_change(payload, self.replica.tables):
             case Change() as change:
                 self._on_change(change)
@@ -563,7 +566,7 @@ class Listener:
         ) as error:  # a call is cancelled by nobody: it raised that itself
             self._handler_failed(error)
             return
-        if inspect.isawaitable(result):
+        if result is not None and inspect.isawaitable(result):
             try:
                 await theirs(lambda: result, "the handler")
             except NotOursError as error:

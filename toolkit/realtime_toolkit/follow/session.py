@@ -11,10 +11,10 @@ import json
 import logging
 import time
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from msgspec import Raw
 from websockets.asyncio.client import connect
 from websockets.exceptions import (
     ConnectionClosed,
@@ -82,7 +82,7 @@ class Owner(Protocol):
         """Runs from the first ``Subscribed to PostgreSQL`` to the end; raises what is to end the session."""
 
     def on_subscribed(self) -> None: ...
-    def on_changes(self, payload: Any) -> None: ...
+    def on_changes(self, payload: bytes) -> None: ...
     def on_unreadable(self, error: Exception) -> None: ...
 
 
@@ -278,8 +278,12 @@ class Session:
 
     def _take(self, frame: str | bytes, owner: Owner) -> None:
         try:
-            message = phoenix.decode(frame, self._vsn, parse_float=Decimal)
-            self._dispatch(message, owner)
+            message = phoenix.open_frame(frame, self._vsn)
+            if message.event == "postgres_changes" and isinstance(message.payload, Raw):
+                if message.topic == self._topic:
+                    owner.on_changes(bytes(message.payload))
+            else:
+                self._dispatch(phoenix.opened(message), owner)
         except ProtocolError as error:
             owner.on_unreadable(error)
         except ToolkitError:
@@ -290,8 +294,6 @@ class Session:
 
     def _dispatch(self, message: Message, owner: Owner) -> None:
         match message.event:
-            case "postgres_changes" if message.topic == self._topic:
-                owner.on_changes(message.payload)
             case "phx_reply":
                 self._replied(message)
             case "system" if message.topic == self._topic:
