@@ -126,6 +126,11 @@ class Keeper:
         self._woken.set()
         return self._done
 
+    def compare_soon(self) -> None:
+        """The stream shows what no comparison knows yet: columns that were not learnt."""
+        self._check_at = asyncio.get_running_loop().time()
+        self._woken.set()
+
     def heard(self) -> None:
         """The stream has brought a change, which may have left a doubt or a hole."""
         if self._sightings is not None:

@@ -34,7 +34,7 @@ from realtime_toolkit.errors import (
 from realtime_toolkit.events import Event, State, StateChanged
 from realtime_toolkit.follow.inbox import Inbox
 from realtime_toolkit.follow.keeper import Keeper, OtherShapeError
-from realtime_toolkit.follow.session import Session, Timing, socket_address
+from realtime_toolkit.follow.session import Ears, Session, Timing, socket_address
 from realtime_toolkit.follow.source import Source
 from realtime_toolkit.follow.subscription import (
     Mark,
@@ -439,11 +439,10 @@ class Listener:
         )
         async with session.open():
             self.stats.sessions += 1
-            listener_of = self.user_id if self._hears_marks else None
+            ears = Ears(self._keeper.run, self._on_subscribed, self._on_changes, self._on_unreadable)
+            marks_of = self.user_id if self._hears_marks else None
             tables = list(self.replica.tables.values())
-            await session.run(
-                join_config(self.scope, tables, listener_of, private=self._private), token, self
-            )
+            await session.run(join_config(self.scope, tables, marks_of, private=self._private), token, ears)
 
     def _channel(self) -> str:
         if self._private:
@@ -509,23 +508,20 @@ class Listener:
             raise NotFound(f"this user may follow no table under the kind {self.scope.kind!r}")
         self.replica.tables = {table.name: table for table in found}
 
-    # --- what a session hears (session.Owner) -----------------------------------------------------------
+    # --- what a session hears (session.Ears) -----------------------------------------------------------
 
-    async def keep(self) -> None:
-        await self._keeper.run()
-
-    def on_subscribed(self) -> None:
+    def _on_subscribed(self) -> None:
         first = not self._facts.subscribed
         self._subscribed_at = self._subscribed_at or asyncio.get_running_loop().time()
         # The second means that the server had dropped the subscription, and what was committed before is lost.
         self._distrust("subscribed" if first else "the server subscribed anew", subscribed=True, failure=None)
 
-    def on_unreadable(self, error: Exception) -> None:
+    def _on_unreadable(self, error: Exception) -> None:
         log.warning("%s: %s", self.scope, error)
         self.stats.unreadable += 1
         self._distrust(f"a frame could not be read: {error}")
 
-    def on_changes(self, payload: bytes) -> None:
+    def _on_changes(self, payload: bytes) -> None:
         match read_change(payload, self.replica.tables):
             case Change() as change:
                 self._on_change(change)
@@ -540,6 +536,8 @@ class Listener:
             self.stats.skipped += 1
             self._distrust("the handler is slower than the stream")
             return
+        if change.new_shape:
+            self._keeper.compare_soon()
         self._inbox.put(self.replica.apply(change))
         self._keeper.heard()
 
