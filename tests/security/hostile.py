@@ -40,6 +40,7 @@ alter publication supabase_realtime add table {schema}.{table};
 """
 _CHANNEL = """
 create policy {policy} on realtime.messages for select to authenticated using (realtime.topic() = {text} and extension = 'presence');
+create publication {table} for table {schema}.{table};
 """
 
 
