@@ -44,7 +44,7 @@ create publication {table} for table {schema}.{table};
 """
 
 
-def _near(name: str, letter: str) -> str:
+def near(name: str, letter: str) -> str:
     """Another name as odd, still within the 63 bytes."""
     return f"{letter}{name}".encode()[:63].decode(errors="ignore")
 
@@ -52,9 +52,9 @@ def _near(name: str, letter: str) -> str:
 def schema(name: str, *, of: str = "public") -> str:
     """The SQL of a table of this name, in the schema ``of``, with all that hangs on it."""
     names = {
-        "schema": of, "table": name, "type": _near(name, "t"), "column": name, "other": _near(name, "o"), "index": _near(name, "i"),
-        "unique": _near(name, "u"), "function": name, "trigger": name, "asks": _near(name, "f"), "policy": name,
-        "policy2": _near(name, "p"), "policy3": _near(name, "q"), "view": _near(name, "v"),
+        "schema": of, "table": name, "type": near(name, "t"), "column": name, "other": near(name, "o"), "index": near(name, "i"),
+        "unique": near(name, "u"), "function": name, "trigger": name, "asks": near(name, "f"), "policy": name,
+        "policy2": near(name, "p"), "policy3": near(name, "q"), "view": near(name, "v"),
     }  # fmt: skip
     template = "create schema if not exists {schema};" + _TABLE + (_CHANNEL if of == "public" else "")
     made = sql.SQL(template).format(

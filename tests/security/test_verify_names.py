@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import psycopg
 import pytest
 
-from realtime_toolkit import verify
+from realtime_toolkit import migrate, verify
 from realtime_toolkit.errors import ConfigError
 from realtime_toolkit.migrate.sqlsplit import split
 from realtime_toolkit.shown import ACTED_ON, shown
@@ -196,6 +196,41 @@ def test_the_printed_sql_mends_it(project_of: Callable[..., str]) -> None:
     left = verify.verify(url, checks=["PUB", "RLS", "MSG", "UPD"]).findings
     assert {finding.code for finding in left} <= remarks
     run(url, "select from public.keep")
+
+
+TRACKED = """
+create table public.{table} (id uuid primary key, {scope} uuid not null, {code} char(3));
+create index on public.{table} ({scope});
+alter table public.{table} enable row level security;
+create policy {table} on public.{table} for all to authenticated
+  using ({scope} = (select auth.uid())) with check ({scope} = (select auth.uid()));
+select public.track_table({literal}, kind => 'owner', scope_column => {scope_text});
+"""
+
+
+def test_tracked_tables_are_judged_and_mended(project_of: Callable[..., str]) -> None:
+    url = project_of()
+    migrate.apply_all(url, Path(__file__).parents[2] / "supabase" / "migrations")
+    for name in hostile.NAMES:
+        names = {
+            key: hostile.near(name, letter) for key, letter in (("table", "t"), ("scope", "s"), ("code", "c"))
+        }
+        made = psycopg.sql.SQL(TRACKED).format(
+            literal=psycopg.sql.Literal(f"public.{psycopg.sql.Identifier(names['table']).as_string()}"),
+            scope_text=psycopg.sql.Literal(names["scope"]),
+            **{key: psycopg.sql.Identifier(each) for key, each in names.items()},
+        )
+        table = psycopg.sql.Identifier(names["table"]).as_string()
+        run(url, made.as_string(), f"alter table public.{table} replica identity default")
+    report = verify.verify(url)
+    assert Counter(f.code for f in report.findings) == {
+        "TRK001": len(hostile.NAMES),
+        "TRK003": len(hostile.NAMES),
+    }
+    assert not [(c.rule.code, c.reason) for c in report.checks if c.outcome is Outcome.UNDECIDED]
+    for fix in printed(report):
+        run(url, *(statement.text for statement in split(fix)))
+    assert not verify.verify(url, checks=["TRK"]).findings
 
 
 def _decided(fix: str) -> str:

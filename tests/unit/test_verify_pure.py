@@ -26,12 +26,16 @@ from realtime_toolkit.verify import (
     without_known,
     write_baseline,
 )
+from realtime_toolkit.verify.access import Whose
 from realtime_toolkit.verify.catalogue import chosen, static_checks
 from realtime_toolkit.verify.config import Config
+from realtime_toolkit.verify.delivery import Delivery, Event
 from realtime_toolkit.verify.judging import table_of
 from realtime_toolkit.verify.linting import _table
+from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.ownership import find_belonging
 from realtime_toolkit.verify.probing import Answer, classify
+from realtime_toolkit.verify.snapshot import compare, snapshot_text
 from realtime_toolkit.verify.sources import Sources
 from realtime_toolkit.verify.tables import Column, ForeignKey, Model, Policy, Table
 from realtime_toolkit.verify.values import plain, sample
@@ -135,6 +139,46 @@ def test_a_baseline_sets_the_known_apart_and_can_be_written_again(tmp_path: Path
     assert rest.checks[1].outcome is Outcome.PASS
     assert write_baseline(path, rest) == 2
     assert not without_known(FULL, read_baseline(path)).findings
+
+
+def received(*columns: str) -> Matrices:
+    made = Delivery("public.t", "anon", Event.INSERT, Whose.OWN, columns)
+    return Matrices({}, (), (made,), (), (), frozenset(), {})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (("id",), ("id", "Errors"), "widened"),
+        (("id", "undecided"), ("id",), "narrowed"),
+        (("deny",), ("deny", "-"), "widened"),
+        ((), ("(nothing)",), "widened"),
+        (("a,b",), ("a", "b"), "changed"),
+        (("a other=b",), ("a", "b"), "changed"),
+        (("a b",), ("a\tb",), "changed"),
+        (("fault_code",), (), "narrowed"),
+    ],
+)
+def test_a_snapshot_reads_columns_of_any_name(
+    before: tuple[str, ...], after: tuple[str, ...], told: str
+) -> None:
+    text = snapshot_text(received(*before))
+    assert not compare(text, received(*before), Path("x")).findings
+    (finding,) = compare(text, received(*after), Path("x")).findings
+    assert finding.detail.startswith(f"Access {told}: deliver public.t anon INSERT")
+
+
+def test_a_baselines_lines_may_be_trimmed(tmp_path: Path) -> None:
+    names = [" ", "a ", "a", "\n", "\\n", " a"]
+    found = [Finding.of("RLS003", Level.WARNING, "x", "", "", f"public.t {name}") for name in names]
+    path = tmp_path / "known.txt"
+    kept = report(CheckResult(FULL.checks[1].rule, Outcome.FAIL, tuple(found)))
+    assert write_baseline(path, kept) == len(names)
+    path.write_text("\r\n".join(f"  {line.strip()}  " for line in path.read_text().split("\n")))
+    assert not without_known(kept, read_baseline(path)).findings
+    one = report(CheckResult(FULL.checks[1].rule, Outcome.FAIL, tuple(found[1:2])))
+    write_baseline(path, one)
+    assert len(without_known(kept, read_baseline(path)).findings) == len(names) - 1
 
 
 def test_checks_are_chosen_by_code_prefix_and_group() -> None:
