@@ -9,7 +9,7 @@ NAMES = (
     "line\nbreak", "\nok: 0 findings", "x\n; drop table public.keep; --", "tab\there", "return\rback", "esc\x1b[31mred", "bell\x07",
     "\x7f", "\x9b2J", "\xa0", "\u202egnirts", "\u2028next", "zero\u200bwidth", "\ufffe", "\U000e0001",
     "c++", "(", ")", "[x", "*", ".*", "?", "^$", "a|b", "{2}", "\\m", "+", "Price (EUR", "a\\q", "]", "#",
-    "über", "Ünï", "😀", "😀" * 15, "x" * 63, "é" * 31, "UPPER", "userId", "1digit", "select", "user", "table", "public",
+    "über", "Ünï", "😀", "😀" * 15, "x" * 63, "é" * 31, "x" + "é" * 31, "UPPER", "userId", "1digit", "select", "user", "table", "public",
     " ", "  two  blanks  ", "a ", "a.b", "public.t", "a on b", "x on public.keep", "a::b", "a,b", "a=b", "own=allow", "-", "(nothing)", "undecided",
     "::error ::x", "##[error]x", "--", "/* x", "*/", "$$", "$re$", "dol$lar", "<b>&amp;]]>", ";", "@", "${HOME}", "`id`", "$(id)",
 )  # fmt: skip

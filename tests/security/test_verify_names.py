@@ -198,6 +198,21 @@ def test_the_printed_sql_mends_it(project_of: Callable[..., str]) -> None:
     run(url, "select from public.keep")
 
 
+@pytest.mark.parametrize("name", ["x" * 63, "é" * 31 + "x", "😀" * 15 + "xyz", 'a"b\nc'])
+@pytest.mark.parametrize(("command", "code"), [("select", "MSG005"), ("insert", "MSG006")])
+def test_a_policy_beside_one_of_the_longest_name(
+    project_of: Callable[..., str], name: str, command: str, code: str
+) -> None:
+    policy = psycopg.sql.Identifier(name).as_string()
+    asks = "(realtime.topic() = 'x' and extension = 'presence')"
+    clause = f"using {asks}" if command == "select" else f"with check {asks}"
+    url = project_of(f"create policy {policy} on realtime.messages for {command} to authenticated {clause}")
+    (finding,) = verify.verify(url, checks=["MSG"]).findings
+    assert finding.code == code
+    run(url, _decided(finding.fix))
+    assert not verify.verify(url, checks=["MSG"]).findings
+
+
 TRACKED = """
 create table public.{table} (id uuid primary key, {scope} uuid not null, {code} char(3));
 create index on public.{table} ({scope});
