@@ -182,9 +182,10 @@ def _read(data: _Data, table: TrackedTable) -> Change | Withheld:
         row = read_row(text)
     except Unreadable as error:
         row, errors = _readable_part(text), (*errors, f"the record {error}")
-    if any(column not in row for column in table.key_columns):
+    try:
+        key = _key(row, table)
+    except KeyError:
         return Withheld(table.name, errors or ("its key is missing",))
-    key = _key(row, table)
     if is_delete:
         return Change(table.name, data.type, key, committed_at=data.commit_timestamp, errors=errors)
     version, changed_in = _integer(row.get("version")), _integer(row.get("changed_in"))
