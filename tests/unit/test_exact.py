@@ -53,9 +53,9 @@ def leaves(value: Any) -> list[Any]:
 
 @given(st.dictionaries(TEXTS, JSON, max_size=5) | st.lists(JSON, max_size=5), st.booleans())
 def test_a_text_is_cut_into_its_values(value: Any, spaced: bool) -> None:
-    text = dumps(value).decode()
+    text = dumps(value)
     if spaced:
-        text = f" {text}\n"
+        text = b" " + text + b"\n"
     parts = shallow(text)
     if isinstance(value, dict):
         assert isinstance(parts, dict)
@@ -86,7 +86,7 @@ def test_a_text_is_cut_into_its_values(value: Any, spaced: bool) -> None:
 )
 def test_what_is_no_object_or_array_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        shallow(text)
+        shallow(text.encode())
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,16 @@ def test_a_row_may_be_so_deep_and_no_deeper(levels: int, brackets: str) -> None:
         return
     with pytest.raises(Unreadable, match="nested deeper"):
         read_row(text.encode())
-    assert shallow(text) == {"id": "1", "deep": inner}
+    assert shallow(text.encode()) == {"id": b"1", "deep": inner.encode()}
+
+
+@pytest.mark.parametrize("length", range(980, 1030))
+def test_wherever_a_long_text_is_looked_at_in_parts_it_is_cut_at_the_same_places(length: int) -> None:
+    padding = b'"%b"' % (b"x" * length)
+    values = [padding, b'{"a":[[1],[2,{"b":"]"}]]}', b"[[[]]]", b'"\\\\\\""', b"5"]
+    assert shallow(b"[" + b",".join(values) + b"]") == values
+    deep = b"[" * 3000 + padding + b"]" * 3000
+    assert shallow(b'{"a":' + deep + b',"b":[' + padding + b"]}") == {"a": deep, "b": b"[" + padding + b"]"}
 
 
 def test_brackets_in_texts_are_no_depth() -> None:

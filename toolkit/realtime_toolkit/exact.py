@@ -21,7 +21,9 @@ import msgspec
 DEPTH = 500
 """Levels of arrays and objects that a row may have."""
 
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]', re.DOTALL)
+_MARK = re.compile(rb"[\[\]{},:]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_PART = 1024
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -89,66 +91,93 @@ def _is_deep(text: bytes) -> bool:
     if text.count(b"[") + text.count(b"{") <= DEPTH:
         return False
     depth = 0
-    for token in _TOKEN.finditer(text.decode(errors="replace")):
-        depth += (token[0] in "[{") - (token[0] in "]}")
+    for mark in _bare(text).translate(None, _NO_BRACKETS):
+        depth += 1 if mark in b"[{" else -1
         if depth > DEPTH:
             return True
     return False
 
 
-def shallow(text: str) -> dict[str, str] | list[str]:
+def _bare(text: bytes) -> bytes:
+    """The text with what stands in quotes blanked, byte for byte."""
+    pieces = text.replace(b"\\\\", b"__").replace(b'\\"', b"__").split(b'"')
+    pieces[1::2] = [b"_" * len(piece) for piece in pieces[1::2]]
+    return b'"'.join(pieces)
+
+
+def shallow(text: bytes) -> dict[str, bytes] | list[bytes]:
     """One level of an object or array: the text of each value, unread. Raises :class:`ValueError`.
 
-    >>> shallow('{"a": [1, {"b": 2}], "c": "x"}')
-    {'a': '[1, {"b": 2}]', 'c': '"x"'}
+    >>> shallow(b'{"a": [1, {"b": 2}], "c": "x"}')
+    {'a': b'[1, {"b": 2}]', 'c': b'"x"'}
     """
-    level = _Level(text)
-    for token in _TOKEN.finditer(text):
-        level.take(token[0], token.start(), token.end())
+    level, bare = _Level(text), _bare(text)
+    for start in range(0, len(bare), _PART):
+        level.take(bare[start : start + _PART], start)
     return level.result()
 
 
 class _Level:
-    """Cuts a text at the separators of its first level."""
+    """Cuts a text at the separators of its first level. What lies below is passed over, a megabyte in milliseconds."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: bytes) -> None:
         self._text, self._depth, self._start = text, 0, 0
-        self._pair = ""
+        self._pair = b""
         self._names: list[str] = []
-        self._values: list[str] = []
+        self._values: list[bytes] = []
 
-    def take(self, mark: str, start: int, end: int) -> None:
-        if len(self._pair) == 2:
-            raise ValueError("more than one value")
-        if mark in ("]", "}"):
-            self._depth -= 1
-        if self._depth == 1 and mark == ":":
-            self._names.append(json.loads(self._text[self._start : start]))
-            self._start = end
-        elif self._depth == 1 and mark == ",":
-            self._cut(start, end)
-        elif self._depth == 0 and mark in ("]", "}"):
-            self._close(mark, start, end)
-        if mark in ("[", "{"):
+    def take(self, part: bytes, start: int) -> None:
+        falls, rises = _slope(part)
+        if self._depth - falls > 1:
+            self._depth += rises - falls
+            return
+        for found in _MARK.finditer(part):
+            self._mark(found[0], start + found.start())
+
+    def _mark(self, mark: bytes, at: int) -> None:
+        if mark in b"[{":
             self._depth += 1
             if self._depth == 1:
-                self._pair, self._start = mark, end
+                self._open(mark, at)
+        elif mark in b"]}":
+            self._depth -= 1
+            if self._depth == 0:
+                self._close(mark, at)
+        elif self._depth == 1 and mark == b",":
+            self._cut(at)
+        elif self._depth == 1:
+            self._names.append(json.loads(self._text[self._start : at]))
+            self._start = at + 1
 
-    def _cut(self, start: int, end: int) -> None:
-        self._values.append(self._text[self._start : start].strip())
-        self._start = end
+    def _open(self, mark: bytes, at: int) -> None:
+        if self._pair:
+            raise ValueError("more than one value")
+        self._pair, self._start = mark, at + 1
 
-    def _close(self, mark: str, start: int, end: int) -> None:
+    def _cut(self, at: int) -> None:
+        self._values.append(self._text[self._start : at].strip())
+        self._start = at + 1
+
+    def _close(self, mark: bytes, at: int) -> None:
         self._pair += mark
-        if self._names or self._values or self._text[self._start : start].strip():
-            self._cut(start, end)
-        self._start = end
+        if self._names or self._values or self._text[self._start : at].strip():
+            self._cut(at)
+        self._start = at + 1
 
-    def result(self) -> dict[str, str] | list[str]:
+    def result(self) -> dict[str, bytes] | list[bytes]:
         around = self._text[: self._text.find(self._pair[:1])] + self._text[self._start :]
-        if not around.strip() and all(self._values):
-            if self._pair == "[]" and not self._names:
+        if self._depth == 0 and not around.strip() and all(self._values):
+            if self._pair == b"[]" and not self._names:
                 return self._values
-            if self._pair == "{}" and all(isinstance(name, str) for name in self._names):
+            if self._pair == b"{}" and all(isinstance(name, str) for name in self._names):
                 return dict(zip(self._names, self._values, strict=True))
         raise ValueError("not a JSON object or array")
+
+
+def _slope(part: bytes) -> tuple[int, int]:
+    """By how many levels a part of a text falls, at most, and then rises again."""
+    left, before = part.translate(None, _NO_BRACKETS), -1
+    while len(left) != before:
+        before = len(left)
+        left = left.replace(b"[]", b"").replace(b"{}", b"")
+    return left.count(b"]") + left.count(b"}"), left.count(b"[") + left.count(b"{")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -121,7 +122,7 @@ class TrackedTable:
 
     @property
     def name(self) -> str:
-        return f"{self.schema}.{self.table}"
+        return sys.intern(f"{self.schema}.{self.table}")  # every row that is held has it
 
     def key_of(self, row: Mapping[str, Any]) -> str:
         """Canonical key of a row; raises :class:`KeyError` where a key column is missing."""
@@ -265,7 +266,9 @@ def canonical_key(values: Sequence[Any]) -> str:
     >>> canonical_key([7, "a"])
     '[7, "a"]'
     """
-    return "[" + ", ".join(_canonical(value) for value in values) + "]"
+    if len(values) == 1:
+        return f"[{_canonical(values[0])}]"
+    return "[" + ", ".join(map(_canonical, values)) + "]"
 
 
 def _canonical(value: Any) -> str:

@@ -189,17 +189,17 @@ def opened(message: Message) -> Message:
 def _open_carefully(frame: str, vsn: Vsn) -> _Array | _Object:
     """The same where the payload has what msgspec refuses: it is cut out before the rest is read."""
     try:
-        parts = shallow(frame)
+        parts = shallow(frame.encode())
         if vsn is Vsn.V2 and isinstance(parts, list) and len(parts) >= 5:
-            found: _Array | _Object = _array_decoder.decode(f"[{','.join(parts[:4])},null]")
+            found: _Array | _Object = _array_decoder.decode(b"[%b,null]" % b",".join(parts[:4]))
             payload = parts[4]
         elif vsn is Vsn.V1 and isinstance(parts, dict):
-            payload, parts["payload"] = parts["payload"], "null"
-            fields = {name: msgspec.Raw(text.encode()) for name, text in parts.items()}
+            payload, parts["payload"] = parts["payload"], b"null"
+            fields = {name: msgspec.Raw(text) for name, text in parts.items()}
             found = _object_decoder.decode(msgspec.json.encode(fields))
         else:
             raise ValueError
-        found.payload = msgspec.Raw(payload.encode())
+        found.payload = msgspec.Raw(payload)
     except (ValueError, KeyError, RecursionError):
         raise ProtocolError(f"not a {vsn} frame: {frame[:200]}") from None
     return found

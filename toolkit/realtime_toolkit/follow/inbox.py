@@ -39,11 +39,11 @@ class Inbox:
 
     def put(self, events: Iterable[Event]) -> None:
         self._events.extend(events)
-        if self.full and not self.attended:
-            self._events.clear()
-            self._room.set()
         if self.full:
             self._room.clear()
+            if not self.attended:
+                self._events.clear()
+                self._room.set()
         if self._events:
             self._arrived.set()
 

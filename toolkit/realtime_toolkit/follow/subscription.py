@@ -161,18 +161,16 @@ def _data(payload: bytes) -> _Data:
     try:
         return _payload.decode(payload).data
     except (ValueError, RecursionError):  # rubbish, or with a row in it that this reader does not take
-        return _without_rows(payload.decode())
+        return _without_rows(payload)
 
 
-def _without_rows(payload: str) -> _Data:
+def _without_rows(payload: bytes) -> _Data:
     outer = shallow(payload)
     fields = shallow(outer["data"]) if isinstance(outer, dict) else outer
     if not isinstance(fields, dict):
         raise ValueError("no object")
-    rows = {
-        name: msgspec.Raw(fields.pop(name).encode()) for name in ("record", "old_record") if name in fields
-    }
-    rest = {name: msgspec.Raw(text.encode()) for name, text in fields.items()}
+    rows = {name: msgspec.Raw(fields.pop(name)) for name in ("record", "old_record") if name in fields}
+    rest = {name: msgspec.Raw(text) for name, text in fields.items()}
     return msgspec.structs.replace(msgspec.json.decode(dumps(rest), type=_Data), **rows)
 
 
@@ -184,9 +182,10 @@ def _read(data: _Data, table: TrackedTable) -> Change | Withheld:
         row = read_row(text)
     except Unreadable as error:
         row, errors = _readable_part(text), (*errors, f"the record {error}")
-    if any(column not in row for column in table.key_columns):
+    try:
+        key = _key(row, table)
+    except KeyError:
         return Withheld(table.name, errors or ("its key is missing",))
-    key = _key(row, table)
     if is_delete:
         return Change(table.name, data.type, key, committed_at=data.commit_timestamp, errors=errors)
     version, changed_in = _integer(row.get("version")), _integer(row.get("changed_in"))
@@ -214,7 +213,7 @@ def _read(data: _Data, table: TrackedTable) -> Change | Withheld:
 
 def _readable_part(text: bytes) -> Row:
     """The columns of a record of which some cannot be read; raises :class:`ValueError` where it is no record."""
-    found = shallow(text.decode())
+    found = shallow(text)
     if not isinstance(found, dict):
         raise ValueError("its record is no object")
     row = {}

@@ -44,6 +44,8 @@ class DigestTree:
 
     def put(self, ref: RowRef, place: bytes, share: int, before: int | None) -> None:
         """Add a row at the place of its key's hash, or (where ``before`` is given) change its share."""
+        if share == before:
+            return
         number = place[0] << 4 | place[1] >> 4
         bucket = self._buckets[number]
         if bucket is None:

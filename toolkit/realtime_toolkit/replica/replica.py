@@ -381,10 +381,17 @@ class Replica:
         return events
 
     def _taken(self, synced: SyncedRow, origin: Origin) -> tuple[RowRef, bytes, Held, str | None]:
-        """With the place of its key in the digest, and what is wrong with it. Rows share the name of their table."""
+        """With the place of its key in the digest (where its share is another), and what is wrong with it.
+
+        Rows share the name of their table.
+        """
         table = self.tables.get(synced.table)
         ref = RowRef(table.name if table else synced.table, synced.key)
-        place, share = hashes(ref.table, ref.key, synced.version, synced.changed_in)
+        held = self._rows.get(ref)
+        if held is not None and held.state == (synced.version, synced.changed_in):
+            place, share = b"", held.share  # nothing to be hashed anew
+        else:
+            place, share = hashes(ref.table, ref.key, synced.version, synced.changed_in)
         body = dumps(synced.body) if isinstance(synced.body, dict) else synced.body
         error = synced.error and f"the database cannot show the row: {synced.error}"
         return ref, place, Held(synced.version, synced.changed_in, share, body, origin), error
@@ -433,7 +440,7 @@ class Replica:
         self._tree.put(ref, place, made.share, before.share if before else None)
         self._note(ref, before, made, via)
         events: list[Event] = []
-        if before is not None and another_row(before, made):
+        if before is not None and ref.table == MESSAGES and another_row(before, made):
             events += self._texts.drop(ref.table, ref.key)
         if error is not None:
             return [*events, *self._texts.drop(ref.table, ref.key), Lost((ref,), error)]

@@ -46,32 +46,34 @@ class Answer(Generic[T]):
         try:
             return self._decoder.decode(text)
         except (ValueError, RecursionError):  # no answer, or with a row in it that this reader does not take
-            return self._carefully(text.decode())
+            return self._carefully(text)
 
-    def _carefully(self, text: str) -> T:
+    def _carefully(self, text: bytes) -> T:
         answer = _fields(text)
-        items = shallow(answer.pop("rows", ""))
-        answer["rows"] = "[]"
+        items = shallow(answer.pop("rows", b""))
+        if not isinstance(items, list):
+            raise ValueError("its rows are no list")
+        answer["rows"] = b"[]"
         found: Any = self._decoder.decode(_joined(answer))
         found.rows = [_item(item) for item in items]
         whole: T = found
         return whole
 
 
-def _item(text: str) -> Item:
+def _item(text: bytes) -> Item:
     fields = _fields(text)
-    row = fields.pop("row", "null")
+    row = fields.pop("row", b"null")
     item = msgspec.json.decode(_joined(fields), type=Item)
-    item.row = msgspec.Raw(row.encode())
+    item.row = msgspec.Raw(row)
     return item
 
 
-def _fields(text: str) -> dict[str, str]:
+def _fields(text: bytes) -> dict[str, bytes]:
     found = shallow(text)
     if not isinstance(found, dict):
         raise ValueError("no object")
     return found
 
 
-def _joined(fields: dict[str, str]) -> bytes:
-    return msgspec.json.encode({name: msgspec.Raw(value.encode()) for name, value in fields.items()})
+def _joined(fields: dict[str, bytes]) -> bytes:
+    return msgspec.json.encode({name: msgspec.Raw(value) for name, value in fields.items()})
