@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from realtime_toolkit.exact import Unreadable, dumps
-from realtime_toolkit.store.answers import Answer, Page, Part
+from realtime_toolkit.store.pages import Answer, Page, Part
 from realtime_toolkit.store.statements import _sync_page
 
 DEEP = "[" * 5000 + "]" * 5000

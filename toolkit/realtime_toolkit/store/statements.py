@@ -10,7 +10,7 @@ from uuid import uuid4
 from realtime_toolkit.errors import ContentMismatch, NotFound, StoreError, Unauthorized
 from realtime_toolkit.exact import loads
 from realtime_toolkit.model import Digest, Glance, Row, Scope, SyncedRow, SyncPage, TrackedTable
-from realtime_toolkit.store.answers import Answer, Item, Page, Part
+from realtime_toolkit.store.pages import Answer, Item, Page, Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
