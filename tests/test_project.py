@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "toolkit" / "realtime_toolkit"
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "model", "events", "shown"}),
+    frozenset({"errors", "exact", "model", "events", "shown"}),
     frozenset({"phoenix", "replica", "wal.decoder"}),
     frozenset({"settings", "tasks", "tokens", "retry", "store", "migrate", "wal", "follow"}),
     frozenset({"write", "prove", "verify"}),

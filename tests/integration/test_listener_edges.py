@@ -326,8 +326,7 @@ async def test_a_reader_who_has_left_holds_nothing_up(
     async with (
         tracked(db, kind) as table,
         RestStore(stack.url, stack.anon_key, lambda: stack.token(user)) as source,
-    ):
-        async with Listener(
+        Listener(
             stack.url,
             stack.anon_key,
             lambda: stack.token(user),
@@ -335,13 +334,14 @@ async def test_a_reader_who_has_left_holds_nothing_up(
             source,
             timing=QUICK,
             max_queue=100,
-        ) as listener:
-            async for event in listener:
-                if isinstance(event, StateChanged) and event.state is State.SYNCED:
-                    break
-            await db.execute(f"insert into {table} select n, '1', 'x' from generate_series(1, 1000) n")
-            await reaches(listener, lambda: len(listener.replica) == 1000)
-            await asyncio.wait_for(listener.resync(), LIMIT)
+        ) as listener,
+    ):
+        async for event in listener:
+            if isinstance(event, StateChanged) and event.state is State.SYNCED:
+                break
+        await db.execute(f"insert into {table} select n, '1', 'x' from generate_series(1, 1000) n")
+        await reaches(listener, lambda: len(listener.replica) == 1000)
+        await asyncio.wait_for(listener.resync(), LIMIT)
 
 
 # --- truth while the server is silent ---
@@ -422,7 +422,7 @@ async def test_what_a_server_that_polls_has_in_flight_is_no_loss(user: str) -> N
                 await db.execute(f"insert into {table} values (%s, '1', 'x')", [n])
                 await asyncio.sleep(0.05)
             await reaches(listener, lambda: len(listener.replica) == 120)
-            assert listener._keeper.glances > 5
+            assert listener.stats.comparisons > 5
             assert heard.of(StateChanged)[before:] == []
             assert heard.of(Recovered) == []
             assert heard.via["sync"] == 0

@@ -176,7 +176,7 @@ async def test_the_functions_do_not_lift_rls(db: Connection) -> None:
     definers = """
         select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
         where p.prosecdef and (n.nspname = 'realtime_toolkit' or p.proname = any (%s)) order by 1"""
-    assert await column(db, definers, FUNCTIONS) == ["broadcast_chunk", "broadcast_status", "epoch"]
+    assert await column(db, definers, FUNCTIONS) == ["broadcast_chunk", "broadcast_status", "epoch", "pulse"]
     unpinned = """
         select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
         where (n.nspname = 'realtime_toolkit' or (n.nspname = 'public' and p.proname = any (%s)))

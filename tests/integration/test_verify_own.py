@@ -248,6 +248,17 @@ def test_a_migration_that_narrows_access_is_noticed(own: str, tmp_path: Path) ->
     assert finding.detail.startswith("Access narrowed")
 
 
+def test_a_line_that_is_gone_is_known_to_the_baseline_again(own: str, tmp_path: Path) -> None:
+    path, known = tmp_path / "access.snapshot", tmp_path / "known.txt"
+    verify.write_snapshot(path, verify.verify(own))
+    gone = "access   public.gone  authenticated  select  own=allow other-tenant=deny\n"
+    path.write_text(path.read_text(encoding="utf-8") + gone, encoding="utf-8")
+    report = verify.verify(own, snapshot=path)
+    assert [(f.code, f.object) for f in report.findings] == [("SNP001", "public.gone")]
+    assert verify.write_baseline(known, report) == 1
+    assert not verify.without_known(report, verify.read_baseline(known)).findings
+
+
 # -- calling it wrongly ---------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ NAMES = (
     "line\nbreak", "\nok: 0 findings", "x\n; drop table public.keep; --", "tab\there", "return\rback", "esc\x1b[31mred", "bell\x07",
     "\x7f", "\x9b2J", "\xa0", "\u202egnirts", "\u2028next", "zero\u200bwidth", "\ufffe", "\U000e0001",
     "c++", "(", ")", "[x", "*", ".*", "?", "^$", "a|b", "{2}", "\\m", "+", "Price (EUR", "a\\q", "]", "#",
-    "über", "Ünï", "😀", "😀" * 15, "x" * 63, "é" * 31, "UPPER", "userId", "1digit", "select", "user", "table", "public",
+    "über", "Ünï", "😀", "😀" * 15, "x" * 63, "é" * 31, "x" + "é" * 31, "UPPER", "userId", "1digit", "select", "user", "table", "public",
     " ", "  two  blanks  ", "a ", "a.b", "public.t", "a on b", "x on public.keep", "a::b", "a,b", "a=b", "own=allow", "-", "(nothing)", "undecided",
     "::error ::x", "##[error]x", "--", "/* x", "*/", "$$", "$re$", "dol$lar", "<b>&amp;]]>", ";", "@", "${HOME}", "`id`", "$(id)",
 )  # fmt: skip
@@ -40,10 +40,11 @@ alter publication supabase_realtime add table {schema}.{table};
 """
 _CHANNEL = """
 create policy {policy} on realtime.messages for select to authenticated using (realtime.topic() = {text} and extension = 'presence');
+create publication {table} for table {schema}.{table};
 """
 
 
-def _near(name: str, letter: str) -> str:
+def near(name: str, letter: str) -> str:
     """Another name as odd, still within the 63 bytes."""
     return f"{letter}{name}".encode()[:63].decode(errors="ignore")
 
@@ -51,9 +52,9 @@ def _near(name: str, letter: str) -> str:
 def schema(name: str, *, of: str = "public") -> str:
     """The SQL of a table of this name, in the schema ``of``, with all that hangs on it."""
     names = {
-        "schema": of, "table": name, "type": _near(name, "t"), "column": name, "other": _near(name, "o"), "index": _near(name, "i"),
-        "unique": _near(name, "u"), "function": name, "trigger": name, "asks": _near(name, "f"), "policy": name,
-        "policy2": _near(name, "p"), "policy3": _near(name, "q"), "view": _near(name, "v"),
+        "schema": of, "table": name, "type": near(name, "t"), "column": name, "other": near(name, "o"), "index": near(name, "i"),
+        "unique": near(name, "u"), "function": name, "trigger": name, "asks": near(name, "f"), "policy": name,
+        "policy2": near(name, "p"), "policy3": near(name, "q"), "view": near(name, "v"),
     }  # fmt: skip
     template = "create schema if not exists {schema};" + _TABLE + (_CHANNEL if of == "public" else "")
     made = sql.SQL(template).format(

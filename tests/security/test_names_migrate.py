@@ -210,6 +210,23 @@ def test_rows_of_odd_names(project: Callable[..., str], tmp_path: Path, program:
     assert {version for version, *_ in recorded(url)} == {f"{1:014}", "20260101000000", "", "-- x"}
 
 
+def test_a_dump_of_odd_names_makes_the_same_again(project: Callable[..., str], tmp_path: Path) -> None:
+    url, there = project(*(hostile.schema(name, of=name) for name in NAMES)), project()
+    made = migrate.baseline(url, tmp_path, dump=True)
+    assert made.dumped is not None
+    run(there, "drop schema public cascade; create schema public")
+    migrate.up(there, tmp_path)
+    objects = """
+      select 'table', format('%I.%I.%I', n.nspname, c.relname, a.attname) from pg_attribute a join pg_class c on c.oid = a.attrelid
+        join pg_namespace n on n.oid = c.relnamespace where a.attnum > 0 and n.nspname !~ '^pg_|^(information_schema|auth|storage|realtime|supabase_migrations)$'
+      union all select 'policy', format('%I %I %I %s %s', schemaname, tablename, policyname, qual, with_check) from pg_policies
+      union all select 'type', quote_literal(enumlabel) from pg_enum
+      union all select 'published', format('%I.%I', schemaname, tablename) from pg_publication_tables where pubname = 'supabase_realtime'
+      union all select 'check', pg_get_constraintdef(oid) from pg_constraint where contype = 'c'
+      order by 1, 2"""
+    assert rows(there, objects) == rows(url, objects)
+
+
 # -- the spelling itself ----------------------------------------------------------------------------------
 
 

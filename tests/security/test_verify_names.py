@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import psycopg
 import pytest
 
-from realtime_toolkit import verify
+from realtime_toolkit import migrate, verify
 from realtime_toolkit.errors import ConfigError
 from realtime_toolkit.migrate.sqlsplit import split
 from realtime_toolkit.shown import ACTED_ON, shown
@@ -160,7 +160,8 @@ def test_a_snapshot_tells_the_right_that_was_lost(project_of: Callable[..., str]
     assert {finding.detail.partition(":")[0] for finding in findings} == {"Access narrowed"}
 
 
-def test_a_line_that_is_none_of_a_snapshots_is_said(url: str, tmp_path: Path) -> None:
+def test_a_line_that_is_none_of_a_snapshots_is_said(project_of: Callable[..., str], tmp_path: Path) -> None:
+    url = project_of(hostile.KEPT)
     path = tmp_path / "access.snapshot"
     path.write_text("<<<<<<< HEAD\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"access\.snapshot:1"):
@@ -186,16 +187,68 @@ def printed(report: Report) -> list[str]:
 
 
 def test_the_printed_sql_mends_it(project_of: Callable[..., str]) -> None:
-    url = project_of(hostile.script())
+    half = [name for name in hostile.NAMES if name != "public"]
+    url = project_of(
+        hostile.KEPT, *(hostile.schema(n, of="public" if at % 2 else n) for at, n in enumerate(half))
+    )
     report = verify.verify(url, checks=["PUB", "RLS", "MSG", "UPD"])
     fixes = printed(report)
-    assert len(fixes) == len(report.findings) > 1000
-    for fix in fixes:
-        run(url, *(statement.text for statement in split(_decided(fix)) if statement.words))
+    assert len(fixes) == len(report.findings) > 500
+    run(url, *(each.text for fix in fixes for each in split(_decided(fix)) if each.words))
     remarks = {f.code for f in report.findings if f.fix.startswith("--")}
     left = verify.verify(url, checks=["PUB", "RLS", "MSG", "UPD"]).findings
     assert {finding.code for finding in left} <= remarks
     run(url, "select from public.keep")
+
+
+@pytest.mark.parametrize("name", ["x" * 63, "é" * 31 + "x", "😀" * 15 + "xyz", 'a"b\nc'])
+@pytest.mark.parametrize(("command", "code"), [("select", "MSG005"), ("insert", "MSG006")])
+def test_a_policy_beside_one_of_the_longest_name(
+    project_of: Callable[..., str], name: str, command: str, code: str
+) -> None:
+    policy = psycopg.sql.Identifier(name).as_string()
+    asks = "(realtime.topic() = 'x' and extension = 'presence')"
+    clause = f"using {asks}" if command == "select" else f"with check {asks}"
+    url = project_of(f"create policy {policy} on realtime.messages for {command} to authenticated {clause}")
+    (finding,) = verify.verify(url, checks=["MSG"]).findings
+    assert finding.code == code
+    run(url, _decided(finding.fix))
+    assert not verify.verify(url, checks=["MSG"]).findings
+
+
+TRACKED = """
+create table public.{table} (id uuid primary key, {scope} uuid not null, {code} char(3));
+create index on public.{table} ({scope});
+alter table public.{table} enable row level security;
+create policy {table} on public.{table} for all to authenticated
+  using ({scope} = (select auth.uid())) with check ({scope} = (select auth.uid()));
+select public.track_table({literal}, kind => 'owner', scope_column => {scope_text});
+"""
+
+
+def test_tracked_tables_are_judged_and_mended(project_of: Callable[..., str]) -> None:
+    url = project_of()
+    migrate.apply_all(url, Path(__file__).parents[2] / "supabase" / "migrations")
+    for name in hostile.NAMES:
+        names = {
+            key: hostile.near(name, letter) for key, letter in (("table", "t"), ("scope", "s"), ("code", "c"))
+        }
+        made = psycopg.sql.SQL(TRACKED).format(
+            literal=psycopg.sql.Literal(f"public.{psycopg.sql.Identifier(names['table']).as_string()}"),
+            scope_text=psycopg.sql.Literal(names["scope"]),
+            **{key: psycopg.sql.Identifier(each) for key, each in names.items()},
+        )
+        table = psycopg.sql.Identifier(names["table"]).as_string()
+        run(url, made.as_string(), f"alter table public.{table} replica identity default")
+    report = verify.verify(url)
+    assert Counter(f.code for f in report.findings) == {
+        "TRK001": len(hostile.NAMES),
+        "TRK003": len(hostile.NAMES),
+    }
+    assert not [(c.rule.code, c.reason) for c in report.checks if c.outcome is Outcome.UNDECIDED]
+    for fix in printed(report):
+        run(url, *(statement.text for statement in split(fix)))
+    assert not verify.verify(url, checks=["TRK"]).findings
 
 
 def _decided(fix: str) -> str:
@@ -249,7 +302,9 @@ def test_a_leaks_script_can_be_run(project_of: Callable[..., str], name: str) ->
         assert len(connection.execute(reach.encode()).fetchall()) == 1
 
 
-def test_pytests_items_have_names_of_their_own(url: str, report: Report, tmp_path: Path) -> None:
+def test_pytests_items_have_names_of_their_own(project_of: Callable[..., str], tmp_path: Path) -> None:
+    names = [name for name in hostile.NAMES if re.search(rf"[:\[ {ACTED_ON}]", name)]
+    url = project_of(*map(hostile.schema, names))
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--supabase-verify", "--supabase-verify-url", url, "-p", "no:cacheprovider", "-v", "--junitxml=x.xml"],
@@ -262,7 +317,10 @@ def test_pytests_items_have_names_of_their_own(url: str, report: Report, tmp_pat
         r"^supabase-verify::(.+::[A-Z]{3}\d{3}) (?:PASSED|FAILED|SKIPPED)", output, re.MULTILINE
     )
     assert len(set(named)) == len(named)
-    assert {name.rpartition("::")[0] for name in named} >= {shown(name) for name in tables(report)}
+    assert {name.rpartition("::")[0] for name in named} == {
+        "database",
+        *(shown(f"public.{psycopg.sql.Identifier(name).as_string()}") for name in names),
+    }
     assert len(list(ElementTree.parse(tmp_path / "x.xml").iter("testcase"))) == len(named)
 
 

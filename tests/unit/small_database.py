@@ -7,6 +7,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
+from realtime_toolkit.exact import DEPTH, dumps
 from realtime_toolkit.model import (
     Change,
     ChangeType,
@@ -27,6 +30,13 @@ ITEMS = TrackedTable(
 )
 SCOPE = Scope("box", "1")
 NAME = ITEMS.name
+
+
+def shown(row: Row) -> Row | bytes:
+    """A row as a query answers it: half of them as text, which must make no difference."""
+    if row["unreadable"]:
+        return dumps(row)[:-1] + b',"deep":' + b"[" * DEPTH + b"]" * DEPTH + b"}"
+    return dumps(row) if row["value"] % 2 else row
 
 
 @dataclass
@@ -67,7 +77,16 @@ class Database:
     def locked(self, tx: Transaction, key: int) -> bool:
         return any(other is not tx and any(k == key for _, k, _ in other.writes) for other in self.open)
 
-    def write(self, tx: Transaction, key: int, *, hidden: bool = False) -> None:
+    def write(
+        self,
+        tx: Transaction,
+        key: int,
+        *,
+        hidden: bool = False,
+        altered: bool = False,
+        unreadable: bool = False,
+    ) -> None:
+        """``altered``: the stream shows another value; ``unreadable``: nobody can read what it or a query shows."""
         before = self.now(tx, key)
         if before is None and any(other == key and row for _, other, row in tx.writes):
             return  # made twice in one transaction: the same version of the same transaction, twice
@@ -77,6 +96,8 @@ class Database:
             "scope": 1,
             "value": self._clock,
             "hidden": hidden,
+            "altered": altered,
+            "unreadable": unreadable,
             "version": before["version"] + 1 if before else 1,
             "changed_in": str(tx.xid),
         }
@@ -103,14 +124,19 @@ class Database:
     def _change(self, type_: ChangeType, key: int, row: Row | None) -> Change:
         version, changed_in = (row["version"], int(row["changed_in"])) if row else (None, None)
         at = f"{self._clock // 3:09}"  # coarse, as milliseconds are
-        return Change(NAME, type_, canonical_key([key]), version, changed_in, row, at)
+        change = Change(NAME, type_, canonical_key([key]), version, changed_in, row, at)
+        if row and row["unreadable"]:
+            return replace(change, errors=("the record cannot be read",))
+        if row and row["altered"]:
+            return replace(change, row={**row, "value": None}, altered=frozenset({"value"}))
+        return change
 
     # reading, as the subscriber
 
     def visible(self) -> list[SyncedRow]:
         rows = [row for row in self.rows.values() if self.member and not row["hidden"]]
         return [
-            SyncedRow(NAME, canonical_key([row["id"]]), row["version"], int(row["changed_in"]), row)
+            SyncedRow(NAME, canonical_key([row["id"]]), row["version"], int(row["changed_in"]), shown(row))
             for row in rows
         ]
 

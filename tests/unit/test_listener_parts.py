@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from decimal import Decimal
 from typing import Any
@@ -23,6 +22,7 @@ from realtime_toolkit.errors import (
     Unreachable,
 )
 from realtime_toolkit.events import Recovered, State
+from realtime_toolkit.exact import dumps
 from realtime_toolkit.follow.inbox import Inbox
 from realtime_toolkit.follow.keeper import Sightings, interval
 from realtime_toolkit.follow.listener import Facts, is_final, state_of
@@ -139,7 +139,7 @@ TABLES = {NOTES.name: NOTES, LINES.name: LINES}
 TYPES = [{"name": name, "type": "text"} for name in NOTES.columns]
 
 
-def payload(**data: Any) -> Any:
+def payload(**data: Any) -> bytes:
     whole = {
         "table": "notes",
         "schema": "public",
@@ -148,7 +148,7 @@ def payload(**data: Any) -> Any:
         "errors": None,
         **data,
     }
-    return {"data": whole, "ids": [101147312]}
+    return dumps({"data": whole, "ids": [101147312]})
 
 
 RECORD = {"id": 1, "scope": "s", "title": "t", "version": 2, "changed_in": "7337"}
@@ -202,11 +202,131 @@ def test_a_change_without_its_key_is_withheld(data: dict[str, Any]) -> None:
 
 def test_keys_are_canonical() -> None:
     data = {"schema": "shop", "table": "lines", "type": "INSERT", "columns": None}
-    text = json.dumps(payload(**data, record={"line": 2, "order_id": 9007199254740993, "tenant": 1}))
-    change = read_change(json.loads(text, parse_float=Decimal), TABLES)
+    record = {"line": 2, "order_id": 9007199254740993, "tenant": 1}
+    change = read_change(payload(**data, record=record), TABLES)
     assert isinstance(change, Change)
     assert change.key == "[9007199254740993, 2]"
     assert change.missing == {"price"}
+
+
+ODD = TrackedTable(
+    *(
+        "public",
+        "odd",
+        "scope",
+        ("id",),
+        ("id", "code", "rate", "rates", "blob", "blobs", "version", "changed_in"),
+    ),
+    altered=frozenset({"code"}),
+    nulled=frozenset({"rate", "rates"}),
+)
+ODD_TYPES = [{"name": name, "type": "text"} for name in ODD.columns if "blob" not in name]
+ODD_TYPES += [{"name": "blob", "type": "bytea"}, {"name": "blobs", "type": "_bytea"}]
+ODD_ROW = {
+    "id": 1,
+    "code": None,
+    "rate": 1.5,
+    "rates": [1],
+    "blob": None,
+    "blobs": None,
+    "version": 1,
+    "changed_in": "7",
+}
+
+
+def odd(*, columns: Any = ODD_TYPES, **values: Any) -> Change:
+    row = {**ODD_ROW, **values}
+    change = read_change(payload(table="odd", type="INSERT", record=row, columns=columns), {ODD.name: ODD})
+    assert isinstance(change, Change)
+    return change
+
+
+@pytest.mark.parametrize(
+    ("values", "altered"),
+    [
+        ({}, set()),
+        ({"code": "E"}, {"code"}),
+        ({"rate": None}, {"rate"}),
+        ({"rates": None}, {"rates"}),
+        ({"rates": []}, set()),
+        ({"rates": [[1], [None]]}, {"rates"}),
+        ({"code": "", "rate": None}, {"code", "rate"}),
+    ],
+)
+def test_values_that_realtime_may_have_altered_are_named(values: dict[str, Any], altered: set[str]) -> None:
+    assert odd(**values).altered == altered
+
+
+@pytest.mark.parametrize(
+    ("values", "row"),
+    [
+        ({"blob": "00ff"}, {"blob": "\\x00ff"}),
+        ({"blob": ""}, {"blob": "\\x"}),
+        ({"blobs": ["00ff", None, ["\\x01"]]}, {"blobs": ["\\x00ff", None, ["\\x01"]]}),
+        ({"code": None, "blob": None}, {"blob": None}),
+    ],
+)
+def test_bytea_gets_the_prefix_that_realtime_leaves_out(values: Any, row: Any) -> None:
+    found = odd(**values)
+    assert found.row == {**ODD_ROW, "rate": Decimal("1.5"), **row}
+    assert found.altered == frozenset()
+
+
+def test_a_column_that_the_table_had_not_when_it_was_learnt_is_a_new_shape() -> None:
+    assert not odd().new_shape
+    change = odd(columns=[*ODD_TYPES, {"name": "new", "type": "int4"}], new=5)
+    assert (change.new_shape, change.altered) == (True, frozenset())
+
+
+def test_a_column_that_the_stream_does_not_know_is_asked_for() -> None:
+    """A generated column that is not stored is in no change; a dropped one is nowhere."""
+    change = odd(columns=[column for column in ODD_TYPES if column["name"] != "rate"])
+    assert not change.new_shape
+    assert change.altered == {"rate"}
+
+
+DEEP = "[" * 5000 + "]" * 5000
+
+
+def raw(record: str, **data: Any) -> bytes:
+    return payload(type="UPDATE", **data).replace(
+        b'"errors":null', b'"errors":null,"record":' + record.encode()
+    )
+
+
+def test_a_record_that_cannot_be_read_is_a_change_of_its_key_with_the_reason() -> None:
+    record = f'{{"id": 1, "scope": "s", "title": {DEEP}, "version": 2, "changed_in": "7337"}}'
+    change = read_change(raw(record), TABLES)
+    assert isinstance(change, Change)
+    assert (change.key, change.version, change.changed_in) == ("[1]", 2, 7337)
+    assert "nested deeper" in change.errors[0]
+
+
+def test_a_record_whose_key_cannot_be_read_is_withheld() -> None:
+    change = read_change(raw(f'{{"id": {DEEP}, "version": 2}}'), TABLES)
+    assert isinstance(change, Withheld)
+    assert "nested deeper" in change.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("title", "value"),
+    [
+        ("9" * 5000, Decimal("9" * 5000)),
+        ('{"a": ' + "1" * 4301 + ".50}", {"a": Decimal("1" * 4301 + ".50")}),
+        ('"\\u0000"', "\0"),
+        ('"\\ud800"', "\ud800"),
+        ('{"$decimal": "1"}', {"$decimal": "1"}),
+        ('{"a": 1, "a": 2}', {"a": 2}),
+    ],
+)
+def test_odd_values_are_read_as_they_are(title: str, value: Any) -> None:
+    change = read_change(
+        raw(f'{{"id": 1, "scope": "s", "title": {title}, "version": 2, "changed_in": "7"}}'), TABLES
+    )
+    assert isinstance(change, Change)
+    assert change.row is not None
+    assert change.row["title"] == value
+    assert change.errors == ()
 
 
 def test_a_watermark_is_no_row() -> None:
@@ -223,18 +343,24 @@ def test_tables_that_are_not_followed_are_nothing() -> None:
 @pytest.mark.parametrize(
     "rubbish",
     [
-        None,
-        {},
-        {"data": {}},
-        {"data": 5},
+        b"",
+        b"null",
+        b"{}",
+        b'{"data": {}}',
+        b'{"data": 5}',
         payload(type="MERGE", record=RECORD),
         payload(type="INSERT"),
         payload(type="INSERT", record=[]),
         payload(type="UPDATE", record={**RECORD, "version": "x"}),
         payload(type="INSERT", record=RECORD, columns=[5]),
+        payload(type="INSERT", record=5),
+        payload(type="DELETE", old_record="x"),
+        b'{"data": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b"[" * 5000,
+        b"\xff",
     ],
 )
-def test_rubbish_is_a_protocol_error(rubbish: Any) -> None:
+def test_rubbish_is_a_protocol_error(rubbish: bytes) -> None:
     with pytest.raises(ProtocolError):
         read_change(rubbish, TABLES)
 
@@ -312,6 +438,22 @@ async def test_where_nobody_takes_events_they_are_forgotten() -> None:
     assert len(inbox) < 4
     await asyncio.wait_for(inbox.room(), 1)
     assert await inbox.take() == Recovered(100)
+
+
+async def test_a_taker_who_has_left_counts_as_none() -> None:
+    inbox = Inbox(4)
+    inbox.put([Recovered(0)])
+    assert await inbox.take() == Recovered(0)
+    inbox.put([Recovered(n) for n in range(1, 5)])
+    waiting = asyncio.ensure_future(inbox.room())
+    await asyncio.sleep(0)
+    inbox.leave()
+    await asyncio.wait_for(waiting, 1)
+    for n in range(5, 108):
+        inbox.put([Recovered(n)])
+        assert not inbox.full
+    assert await inbox.take() == Recovered(105)
+    assert inbox.attended
 
 
 async def test_a_waiting_taker_learns_of_the_end() -> None:

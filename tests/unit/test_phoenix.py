@@ -30,6 +30,25 @@ def test_a_client_frame_reads_back(
     assert phoenix.decode_push(phoenix.encode(message, vsn), vsn) == message
 
 
+@given(st.sampled_from(Vsn), TEXTS, TEXTS, JSON, REFS, REFS)
+def test_a_frame_can_be_opened_and_its_payload_read_later(
+    vsn: Vsn, topic: str, event: str, payload: object, ref: str, join: str
+) -> None:
+    message = Message(topic, event, payload, ref, join)
+    opened = phoenix.open_frame(phoenix.encode(message, vsn), vsn)
+    assert (opened.topic, opened.event, opened.ref, opened.join_ref) == (topic, event, ref, join)
+    assert phoenix.opened(opened) == message
+
+
+@pytest.mark.parametrize("vsn", Vsn)
+@pytest.mark.parametrize("odd", ["[" * 5000 + "]" * 5000, '"\\ud800"', "9" * 5000])
+def test_whose_a_payload_is_can_be_known_whatever_is_in_it(vsn: Vsn, odd: str) -> None:
+    frame = phoenix.encode(Message("realtime:t", "e", {"a": "here"}, "1", "2"), vsn).replace('"here"', odd)
+    opened = phoenix.open_frame(frame, vsn)
+    assert (opened.topic, opened.event, opened.ref, opened.join_ref) == ("realtime:t", "e", "1", "2")
+    assert bytes(opened.payload) == f'{{"a":{odd}}}'.encode()
+
+
 @given(TEXTS, TEXTS, st.binary(), st.booleans(), REFS, REFS)
 def test_a_binary_push_reads_back(
     topic: str, event: str, payload: bytes, is_json: bool, ref: str | None, join_ref: str | None
@@ -40,7 +59,7 @@ def test_a_binary_push_reads_back(
 
 @given(st.binary() | st.text(), st.sampled_from(Vsn))
 def test_garbage_is_a_protocol_error_or_a_message(frame: bytes | str, vsn: Vsn) -> None:
-    for read in (phoenix.decode, phoenix.decode_push):
+    for read in (phoenix.decode, phoenix.decode_push, phoenix.open_frame):
         try:
             read(frame, vsn)
         except ProtocolError:
@@ -85,8 +104,9 @@ def test_digits_are_kept_on_demand() -> None:
 
 @pytest.mark.parametrize("frame", ["", "[]", "{}", '["1","1","t","phx_join"]', "[NaN]", "null"])
 def test_wrong_shapes(frame: str) -> None:
-    with pytest.raises(ProtocolError):
-        phoenix.decode_push(frame, Vsn.V2)
+    for read in (phoenix.decode_push, phoenix.open_frame):
+        with pytest.raises(ProtocolError):
+            read(frame, Vsn.V2)
 
 
 def test_a_part_too_long_for_its_size_byte() -> None:
@@ -95,6 +115,7 @@ def test_a_part_too_long_for_its_size_byte() -> None:
 
 
 def test_a_client_insists_on_names_that_are_texts() -> None:
-    with pytest.raises(ProtocolError):
-        phoenix.decode('[null,null,5,"e",{}]', Vsn.V2)
+    for read in (phoenix.decode, phoenix.open_frame):
+        with pytest.raises(ProtocolError):
+            read('[null,null,5,"e",{}]', Vsn.V2)
     assert phoenix.decode_push('[null,null,5,"e",{}]', Vsn.V2) == Message(5, "e", {})  # type: ignore[arg-type]

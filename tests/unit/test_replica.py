@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from realtime_toolkit.errors import InputError
+from realtime_toolkit.events import Lost
 from realtime_toolkit.model import (
     Change,
     ChangeType,
@@ -187,6 +189,64 @@ def test_a_doubt_younger_than_the_question_is_not_resolved_by_its_answer() -> No
     assert ref(1) in replica.doubts
 
 
+def test_a_row_deleted_and_made_again_while_it_was_asked_for_is_asked_for_again() -> None:
+    """Without created_at the last change alone would look like an old one."""
+    replica = with_synced(synced(1, 4, 10, born=None))
+    replica.apply(delete(1, at="5"))
+    replica.begin()
+    replica.apply(delete(1, at="6"))
+    replica.apply(put(1, 1, 61, at="7", born=None))
+    replica.settle([key_hash(NAME, "[1]")], [synced(1, 5, 60, born=None)])
+    assert ref(1) in replica.doubts
+    assert told(settle(replica, synced(1, 1, 61, born=None))) == [("UPDATE", "[1]", 1, "sync")]
+
+
+def test_what_came_before_the_question_is_in_its_answer() -> None:
+    replica = with_synced(synced(1, 1, 10))
+    replica.apply(delete(1, at="5"))
+    replica.begin()
+    replica.apply(delete(1, at="6"))
+    replica.begin()  # the first was never answered
+    replica.settle([key_hash(NAME, "[1]")], [synced(1, 1, 60, born="b")])
+    assert not replica.doubts
+
+
+def test_of_a_key_in_doubt_little_is_kept_however_much_comes() -> None:
+    replica = with_synced(synced(1, 1, 10))
+    journal = replica.journal()
+    replica.apply(delete(1, at="5"))
+    for asked in (False, True):
+        if asked:
+            replica.begin()
+        for n in range(50):
+            replica.apply(put(1, n + 1, 60 + n, at="6", born="b"))
+            replica.apply(delete(1, at="6"))
+    assert len(replica.doubts[ref(1)].changes) <= 2
+    events = replica.settle([key_hash(NAME, "[1]")], [])
+    assert told(events) == [("DELETE", "[1]", None, "live")]
+    trace = journal.traces[ref(1)]
+    assert (trace.deletes_heard, len(trace.heard)) == (101, 50)
+
+
+def test_of_an_updated_key_in_doubt_the_last_change_counts() -> None:
+    replica = with_synced(synced(1, 1, 10))
+    replica.apply(delete(1, at="1"))
+    replica.begin()
+    for version in range(2, 7):
+        replica.apply(put(1, version, 60 + version, at="6"))
+    events = replica.settle([key_hash(NAME, "[1]")], [synced(1, 3, 63)])
+    assert told(events) == [("UPDATE", "[1]", 3, "sync"), ("UPDATE", "[1]", 6, "live")]
+    assert not replica.doubts
+
+
+def test_between_questions_nothing_is_kept_of_the_stream() -> None:
+    replica = with_synced(synced(1, 1, 10))
+    assert replica._question is None
+    replica.begin()
+    replica.settle([], [])
+    assert replica._question is None
+
+
 def test_an_answer_older_than_a_young_doubt_does_not_turn_back_time() -> None:
     replica = with_synced(synced(1, 1, 10))
     replica.begin()
@@ -306,7 +366,7 @@ def test_a_row_of_another_cluster_is_compared_by_value() -> None:
     replica = with_synced(synced(1, 1, 10), synced(2, 1, 11))
     replica.begin_sync()
     rows = synced(1, 1, 10), synced(2, 1, 11, body="restored from elsewhere")
-    events = replica.merge(replace(page(*rows, full=True), epoch="another"))
+    events = replica.merge(dataclasses.replace(page(*rows, full=True), epoch="another"))
     assert told(events) == [("UPDATE", "[2]", 1, "sync")]
 
 
@@ -345,6 +405,17 @@ def test_a_snapshot_that_the_stream_has_passed_through_leaves_no_doubt() -> None
     assert not replica.doubts
 
 
+def test_a_snapshot_of_a_row_that_was_made_again_since_is_asked_for_again() -> None:
+    """Its version is higher, but of which of the two rows?"""
+    replica = with_synced(synced(1, 1, 10, born=None))
+    replica.begin()
+    replica.apply(put(1, 2, 60, at="5", born=None))
+    replica.apply(delete(1, at="6"))
+    replica.apply(put(1, 1, 61, at="7", born=None))
+    replica.settle([key_hash(NAME, "[1]")], [synced(1, 3, 62, born=None)])
+    assert ref(1) in replica.doubts
+
+
 def test_a_row_out_of_sight_that_comes_back_is_told_of_again() -> None:
     replica = with_synced(synced(1, 1, 10))
     replica.begin()
@@ -353,6 +424,77 @@ def test_a_row_out_of_sight_that_comes_back_is_told_of_again() -> None:
     replica.apply(put(1, 2, 61))
     assert ref(1) in replica.doubts, "late, or back in sight: to be asked"
     assert told(settle(replica, synced(1, 2, 61))) == [("INSERT", "[1]", 2, "sync")]
+
+
+# --- values ---
+
+
+def test_a_value_that_may_have_been_altered_on_the_way_is_asked_for() -> None:
+    replica = with_synced(synced(1, 1, 10))
+    change = replace(put(1, 2, 60, body="x"), altered=frozenset({"body"}))
+    assert replica.apply(change) == []
+    assert told(settle(replica, synced(1, 2, 60, body="xyz"))) == [("UPDATE", "[1]", 2, "sync")]
+    assert replica.row(NAME, "[1]") == values(1, 2, 60, body="xyz")
+
+
+DEEP = b'{"id": 1, "created_at": "a", "body": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (SyncedRow(NAME, "[1]", 2, 60, DEEP), "nested deeper"),
+        (SyncedRow(NAME, "[1]", 2, 60, b"[]"), "no object"),
+        (SyncedRow(NAME, "[1]", 2, 60, b'"x"'), "no object"),
+        (SyncedRow(NAME, "[1]", 2, 60, None, "out of range"), "out of range"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_named_and_counts(row: SyncedRow, reason: str) -> None:
+    replica = with_synced(row, synced(2, 1, 10))
+    assert replica.row(NAME, "[1]") is None
+    assert replica.rows(NAME) == {"[2]": values(2, 1, 10)}
+    assert set(replica) == {ref(1), ref(2)}
+    replica = with_synced(synced(1, 1, 10))
+    replica.begin_sync()
+    (event,) = replica.merge(page(row, cursor=61))
+    assert isinstance(event, Lost)
+    assert (event.rows, reason in event.reason) == ((ref(1),), True)
+    assert replica.agrees
+    replica.begin_sync()
+    assert replica.merge(page(row, cursor=61)) == [], "named once"
+    loaded = Replica.load(json.loads(json.dumps(replica.dump())))
+    assert loaded.digest == replica.digest
+    assert told(replica.apply(put(1, 3, 70))) == [("UPDATE", "[1]", 3, "live")]
+
+
+def test_values_are_kept_with_every_digit_and_escape() -> None:
+    odd = {
+        "decimal": Decimal("1.5000"),
+        "long": Decimal("9" * 5000),
+        "integer": 2**200,
+        "user": {"$decimal": "1.5", "x": [{"$decimal": None}]},
+        "texts": ["a\u0000b", "\ud800", "é😀"],
+        "nothing": [None, True, {}, []],
+    }
+    replica = Replica(SCOPE, [ITEMS])
+    replica.apply(put(1, 1, 10, body=odd))
+    for copy in (replica, Replica.load(json.loads(json.dumps(replica.dump())))):
+        row = copy.row(NAME, "[1]")
+        assert row == values(1, 1, 10, body=odd)
+        assert str(row["body"]["decimal"]) == "1.5000"
+
+
+def test_a_row_given_out_is_nobodys_but_the_takers() -> None:
+    replica = Replica(SCOPE, [ITEMS])
+    event: Any = replica.apply(put(1, 1, 10))[0]
+    event.change.row["body"] = "scribbled"
+    replica.rows(NAME)["[1]"]["body"] = "scribbled"
+    assert replica.row(NAME, "[1]") == values(1, 1, 10)
+
+
+def test_a_cursor_of_another_format_is_refused() -> None:
+    with pytest.raises(InputError, match="format 1"):
+        Replica.load({**with_synced().dump(), "format": 1})
 
 
 # --- digests ---

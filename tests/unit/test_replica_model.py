@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime_toolkit.events import Event, RowChanged
+from realtime_toolkit.events import Event, Lost, RowChanged
+from realtime_toolkit.exact import Unreadable
 from realtime_toolkit.model import (
     ChangeType,
     Row,
@@ -30,6 +31,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+UNREADABLE: Row = {"unreadable": True}
+
+
+def readable(row: SyncedRow) -> Row:
+    try:
+        assert row.row is not None
+        return row.row
+    except Unreadable:
+        return UNREADABLE
+
+
 class Handler:
     """What a user's code knows: it is told of changes and nothing else."""
 
@@ -39,6 +51,8 @@ class Handler:
         self.told: set[tuple[Any, ...]] = set()
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, Lost):
+            self.rows |= dict.fromkeys(event.rows, UNREADABLE)
         if not isinstance(event, RowChanged):
             return
         change = event.change
@@ -139,7 +153,7 @@ class Subscriber:
         assert self.replica.digest == digest_of(rows)
 
     def check_equal(self) -> None:
-        truth = {RowRef(row.table, row.key): row.row for row in self.db.visible()}
+        truth = {RowRef(row.table, row.key): readable(row) for row in self.db.visible()}
         assert self.handler.rows == truth
         assert self.replica.digest == digest_of(self.db.visible())
 
@@ -203,7 +217,8 @@ class History:
     def write(self) -> None:
         tx, key = self.db.begin(), self.key()
         if not self.db.locked(tx, key):
-            self.db.write(tx, key, hidden=self.lossy and self.rng.random() < 0.1)
+            hidden, altered, unreadable = (self.rng.random() < 0.1 for _ in range(3))
+            self.db.write(tx, key, hidden=self.lossy and hidden, altered=altered, unreadable=unreadable)
         self.db.commit(tx)
 
     def delete(self) -> None:

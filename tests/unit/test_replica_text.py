@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_toolkit.events import TextAppended, TextReset
-from realtime_toolkit.model import Change, ChangeType, Scope, TrackedTable
+from realtime_toolkit.events import Lost, TextAppended, TextReset
+from realtime_toolkit.model import Change, ChangeType, Digest, Scope, SyncedRow, SyncPage, TrackedTable
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.replica.transcript import CHUNKS, MESSAGES, Transcripts
 
@@ -130,7 +131,7 @@ def test_a_stored_transcript_goes_on_where_it_was() -> None:
     reader, transcripts = Reader(), Transcripts()
     for row in (chunk(0, "ab"), chunk(4, "ef")):
         reader(transcripts.take(*row))
-    back = Transcripts.load(json.loads(json.dumps(transcripts.dump())))
+    back = Transcripts.load(json.loads(json.dumps(transcripts.dump(lambda _: None))))
     assert back.holes() == {"m": 2}
     reader(back.take(*chunk(2, "cd")))
     assert reader.text == "abcdef"
@@ -141,15 +142,59 @@ def test_tables_of_these_names_that_are_no_chat_are_left_alone() -> None:
         (MESSAGES, {"id": 1, "subject": "hi"}),
         (CHUNKS, {"part": 1}),
         (MESSAGES, None),
+        (MESSAGES, {"id": 1, "attempt": 1, "status": "sent", "content": {"blocks": []}}),
+        (MESSAGES, {"id": 1, "attempt": None, "status": 5, "content": "x"}),
+        (CHUNKS, {"message_id": [1], "attempt": 1, "position": "0", "body": "x"}),
     ]
     assert read(*rows).text == ""
 
 
-def test_the_replica_gives_the_text_of_its_messages() -> None:
+def chat() -> Replica:
     columns = ("id", "conversation_id", "attempt", "status", "content", "created_at", "version", "changed_in")
     table = TrackedTable("public", "messages", "conversation_id", ("id",), columns)
-    replica = Replica(Scope("conversation", "c"), [table])
-    _, row = message("completed", "all of it")
-    events = replica.apply(Change(MESSAGES, ChangeType.INSERT, '["m"]', 1, 5, row, "1"))
+    return Replica(Scope("conversation", "c"), [table])
+
+
+def changed(version: int, status: str, content: str) -> Change:
+    _, row = message(status, content)
+    return Change(MESSAGES, ChangeType.UPDATE, '["m"]', version, 5 + version, row, str(version))
+
+
+def test_the_replica_gives_the_text_of_its_messages() -> None:
+    replica = chat()
+    events = replica.apply(changed(1, "completed", "all of it"))
     assert [type(event).__name__ for event in events] == ["TextAppended", "RowChanged"], "text comes first"
     assert replica.text("m") == "all of it"
+
+
+@pytest.mark.parametrize("values", [True, False])
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize(
+    ("content", "resets"), [("all of it", 0), ("all of it, and more", 0), ("alter", 1), ("", 1)]
+)
+def test_the_text_of_a_complete_message_is_its_row_s(
+    values: bool, stored: bool, content: str, resets: int
+) -> None:
+    reader, replica = Reader(), chat()
+    reader(replica.apply(changed(1, "streaming", "all")))
+    reader(replica.apply(changed(2, "completed", "all of it")))
+    assert replica._texts["m"].text is None, "it is not kept twice"
+    if stored:
+        replica = Replica.load(json.loads(json.dumps(replica.dump(values=values))))
+        assert replica.text("m") == "all of it"
+    reader(replica.apply(changed(3, "completed", content)))
+    assert replica.text("m") == reader.text == content
+    assert reader.resets == resets
+
+
+def test_the_text_of_a_message_that_cannot_be_read_any_more_is_taken_back() -> None:
+    reader, replica = Reader(), chat()
+    reader(replica.apply(changed(1, "completed", "all of it")))
+    replica.begin_sync()
+    page = SyncPage("e", 5, True, False, Digest(), (SyncedRow(MESSAGES, '["m"]', 2, 9, b"[]"),))
+    events = replica.merge(page)
+    reader(events)
+    assert reader.text == ""
+    assert any(isinstance(event, Lost) for event in events)
+    reader(replica.apply(changed(3, "completed", "all of it")))
+    assert replica.text("m") == reader.text == "all of it"

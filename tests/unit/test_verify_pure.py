@@ -26,11 +26,16 @@ from realtime_toolkit.verify import (
     without_known,
     write_baseline,
 )
+from realtime_toolkit.verify.access import Whose
 from realtime_toolkit.verify.catalogue import chosen, static_checks
 from realtime_toolkit.verify.config import Config
+from realtime_toolkit.verify.delivery import Delivery, Event
 from realtime_toolkit.verify.judging import table_of
+from realtime_toolkit.verify.linting import _table
+from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.ownership import find_belonging
 from realtime_toolkit.verify.probing import Answer, classify
+from realtime_toolkit.verify.snapshot import compare, snapshot_text
 from realtime_toolkit.verify.sources import Sources
 from realtime_toolkit.verify.tables import Column, ForeignKey, Model, Policy, Table
 from realtime_toolkit.verify.values import plain, sample
@@ -136,6 +141,46 @@ def test_a_baseline_sets_the_known_apart_and_can_be_written_again(tmp_path: Path
     assert not without_known(FULL, read_baseline(path)).findings
 
 
+def received(*columns: str) -> Matrices:
+    made = Delivery("public.t", "anon", Event.INSERT, Whose.OWN, columns)
+    return Matrices({}, (), (made,), (), (), frozenset(), {})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (("id",), ("id", "Errors"), "widened"),
+        (("id", "undecided"), ("id",), "narrowed"),
+        (("deny",), ("deny", "-"), "widened"),
+        ((), ("(nothing)",), "widened"),
+        (("a,b",), ("a", "b"), "changed"),
+        (("a other=b",), ("a", "b"), "changed"),
+        (("a b",), ("a\tb",), "changed"),
+        (("fault_code",), (), "narrowed"),
+    ],
+)
+def test_a_snapshot_reads_columns_of_any_name(
+    before: tuple[str, ...], after: tuple[str, ...], told: str
+) -> None:
+    text = snapshot_text(received(*before))
+    assert not compare(text, received(*before), Path("x")).findings
+    (finding,) = compare(text, received(*after), Path("x")).findings
+    assert finding.detail.startswith(f"Access {told}: deliver public.t anon INSERT")
+
+
+def test_a_baselines_lines_may_be_trimmed(tmp_path: Path) -> None:
+    names = [" ", "a ", "a", "\n", "\\n", " a"]
+    found = [Finding.of("RLS003", Level.WARNING, "x", "", "", f"public.t {name}") for name in names]
+    path = tmp_path / "known.txt"
+    kept = report(CheckResult(FULL.checks[1].rule, Outcome.FAIL, tuple(found)))
+    assert write_baseline(path, kept) == len(names)
+    path.write_text("\r\n".join(f"  {line.strip()}  " for line in path.read_text().split("\n")))
+    assert not without_known(kept, read_baseline(path)).findings
+    one = report(CheckResult(FULL.checks[1].rule, Outcome.FAIL, tuple(found[1:2])))
+    write_baseline(path, one)
+    assert len(without_known(kept, read_baseline(path)).findings) == len(names) - 1
+
+
 def test_checks_are_chosen_by_code_prefix_and_group() -> None:
     rules = [check.rule for check in static_checks()]
     assert chosen(rules, ["rls003"]) == {"RLS003"}
@@ -159,6 +204,18 @@ def test_what_an_sqlstate_means(sqlstate: str, answer: Answer) -> None:
     assert classify(sqlstate) is answer
 
 
+def test_a_table_of_pgrls_is_told_without_quotes() -> None:
+    ours = {
+        "public.My notes": 'public."My notes"',
+        "public.notes": "public.notes",
+        "public.notes.old": 'public."notes.old"',
+    }
+    found = {where: _table({"location": where, "severity": "error"}, ours) for where in
+             ("public.My notes.p.q", "public.notes", "public.notes.old", "public.notes2", "service_role")}  # fmt: skip
+    assert list(found.values()) == ['public."My notes"', "public.notes", 'public."notes.old"', "", ""]
+    assert not _table({"location": "public.notes", "severity": "info"}, ours)
+
+
 def test_the_table_a_finding_is_about() -> None:
     tables = ("public.notes", "app.notes")
     assert table_of("public.notes", tables) == "public.notes"
@@ -166,6 +223,10 @@ def test_the_table_a_finding_is_about() -> None:
     assert table_of('policy "a on b" on public.notes', tables) == "public.notes"
     assert table_of("policy p on realtime.messages", tables) == "realtime.messages"
     assert table_of("publication supabase_realtime", tables) == ""
+    odd = ('public."a on b"', 'public."x.y"', "public.x", 'public."line\nbreak"')
+    assert table_of(r'policy "p on public.x" on public."a on b"', odd) == 'public."a on b"'
+    assert table_of('public."x.y"."c.d"', odd) == 'public."x.y"'
+    assert table_of(r'public."line\nbreak"', odd) == 'public."line\nbreak"'
 
 
 # -- configuration --------------------------------------------------------------------------------------------
@@ -213,6 +274,8 @@ alter policy own
   on notes using (false);
 create index notes_at on notes (id);
 alter publication supabase_realtime add table public.notes;
+alter publication supabase_realtime add table public."T.x", app."T.x.y";
+create policy "line\nbreak" on "T.x" for select using (true);
 """
 
 
@@ -226,7 +289,10 @@ alter publication supabase_realtime add table public.notes;
         ('policy "see it" on realtime.messages', "2_b.sql", 2),
         ("function public.touch()", "1_a.sql", 7),
         ("public.notes_at", "2_b.sql", 5),
-        ("publication supabase_realtime", "2_b.sql", 6),
+        ("publication supabase_realtime", "2_b.sql", 7),
+        ('public."T.x"', "2_b.sql", 8),
+        (r'policy "line\nbreak" on public."T.x"', "2_b.sql", 8),
+        ('public."T"', None, None),
         ("server setting wal_level", None, None),
         ("public.nowhere", None, None),
     ],
@@ -315,10 +381,22 @@ ID, OWNER = column("id", "uuid"), column("holder", "uuid")
         "(( SELECT auth.uid() AS uid) = ANY (ARRAY[holder, id]))",
     ],
 )
-def test_an_owner_is_seen_in_a_policy(policy: str) -> None:
-    found = find_belonging(model(table("public.boxes", ID, OWNER, policy=policy)), Config())
-    assert "holder" in found.users["public.boxes"]
+@pytest.mark.parametrize("name", ["holder", "Holder", "the holder", 'a"b', "c++", "größe", "a.b", "\n"])
+def test_an_owner_is_seen_in_a_policy(policy: str, name: str) -> None:
+    written = name if name == "holder" else '"' + name.replace('"', '""') + '"'
+    boxes = table("public.boxes", ID, column(name, "uuid"), policy=policy.replace("holder", written))
+    found = find_belonging(model(boxes), Config())
+    assert name in found.users["public.boxes"]
     assert "public.boxes" in found.personal
+
+
+def test_an_owner_is_seen_in_another_table_of_an_odd_name() -> None:
+    policy = '(EXISTS ( SELECT 1 FROM app."My members" "m m" WHERE (("m m"."The user" = auth.uid()) AND ("m m".team = boxes.team))))'
+    members = table('app."My members"', ID, column("The user", "uuid"), personal_read=False)
+    found = find_belonging(
+        model(members, table("public.boxes", ID, column("team", "uuid"), policy=policy)), Config()
+    )
+    assert found.users == {'app."My members"': frozenset({"The user"})}
 
 
 def test_members_own_what_their_team_has() -> None:

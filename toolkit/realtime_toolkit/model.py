@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from msgspec import Struct
+
 from realtime_toolkit.errors import InputError
+from realtime_toolkit.exact import read_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,23 +115,27 @@ class TrackedTable:
     """In primary-key order."""
     columns: tuple[str, ...] = ()
     """The columns this user may select; ``()`` when not known."""
+    altered: frozenset[str] = frozenset()
+    """Columns whose values Realtime alters on the way: ``char(n)``, ``bit(n)``, …; null alone is sure."""
+    nulled: frozenset[str] = frozenset()
+    """Columns of which it sends some values as null: NaN and ±Infinity of numbers, also in arrays."""
 
     @property
     def name(self) -> str:
-        return f"{self.schema}.{self.table}"
+        return sys.intern(f"{self.schema}.{self.table}")  # every row that is held has it
 
     def key_of(self, row: Mapping[str, Any]) -> str:
         """Canonical key of a row; raises :class:`KeyError` where a key column is missing."""
         return canonical_key([row[column] for column in self.key_columns])
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True, gc=False):
     """One row change as a subscriber received it over Realtime.
 
     ``version`` and ``changed_in`` are ``None`` where the event does not carry them: a DELETE (only the
     key columns arrive), and an event whose ``errors`` say that values were withheld.
-    ``missing`` names columns the event should have carried and did not (an unchanged TOASTed value).
+    ``missing`` names columns the event should have carried and did not (an unchanged TOASTed value),
+    ``altered`` those whose value may not be the database's (:attr:`TrackedTable.altered`, ``nulled``).
     """
 
     table: str
@@ -137,21 +146,29 @@ class Change:
     changed_in: int | None = None
     row: Row | None = None
     committed_at: str | None = None
-    missing: frozenset[str] = field(default_factory=frozenset)
+    missing: frozenset[str] = frozenset()
     errors: tuple[str, ...] = ()
+    altered: frozenset[str] = frozenset()
+    new_shape: bool = False
+    """The event has columns that the table had not when it was learnt."""
 
 
-@dataclass(frozen=True, slots=True)
-class SyncedRow:
-    """One row as ``sync_scope`` or ``rows_scope`` returned it; ``row`` is ``None`` if keys only, or with an ``error``."""
+class SyncedRow(Struct, frozen=True, gc=False):
+    """One row as ``sync_scope`` or ``rows_scope`` returned it."""
 
     table: str
     key: str
     version: int
     changed_in: int
-    row: Row | None
+    body: Row | bytes | None
+    """The row, or its JSON; ``None`` if keys only, or with an ``error``."""
     error: str | None = None
     """Why the database cannot show this row as JSON."""
+
+    @property
+    def row(self) -> Row | None:
+        """Raises :class:`~realtime_toolkit.exact.Unreadable`."""
+        return read_row(self.body) if isinstance(self.body, bytes) else self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +227,7 @@ class VerdictKind(StrEnum):
     DIVERGED = "diverged"
 
 
-@dataclass(frozen=True, slots=True)
-class RowRef:
+class RowRef(Struct, frozen=True, gc=False):
     table: str
     key: str
 
@@ -250,18 +266,32 @@ def canonical_key(values: Sequence[Any]) -> str:
     >>> canonical_key([7, "a"])
     '[7, "a"]'
     """
-    return "[" + ", ".join(_canonical(value) for value in values) + "]"
+    if len(values) == 1:
+        return f"[{_canonical(values[0])}]"
+    return "[" + ", ".join(map(_canonical, values)) + "]"
 
 
 def _canonical(value: Any) -> str:
-    if isinstance(value, Decimal):
-        return format(value, "f")  # jsonb never writes an exponent
+    if type(value) is str:
+        return encode_basestring(value)
+    if type(value) is int and value.bit_length() < 64:
+        return str(value)
+    if isinstance(value, Decimal) or type(value) is int:
+        return format(Decimal(value), "f")  # jsonb never writes an exponent; str(int) ends at 4,300 digits
     return json.dumps(value, ensure_ascii=False)
 
 
 def key_hash(table: str, key: str) -> str:
     """32 hex digits of MD5 over ``schema.table`` U+001F ``key``: where a row stands in ``digest_scope``'s tree."""
     return hashlib.md5(f"{table}\x1f{key}".encode(), usedforsecurity=False).hexdigest()
+
+
+def hashes(table: str, key: str, version: int, changed_in: int) -> tuple[bytes, int]:
+    """The 16 bytes of :func:`key_hash` and the :func:`row_hash`, at the price of one."""
+    md5 = hashlib.md5(f"{table}\x1f{key}".encode(), usedforsecurity=False)
+    place = md5.digest()
+    md5.update(f"\x1f{version}\x1f{changed_in}".encode())
+    return place, int.from_bytes(md5.digest()[:8])
 
 
 def row_hash(table: str, key: str, version: int, changed_in: int, salt: str = "") -> int:

@@ -13,6 +13,7 @@ import os
 import re
 import struct
 import time
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from realtime_toolkit.stack import LocalStack
 from realtime_toolkit.stack.realtime.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from multiprocessing.connection import Connection
 
 
@@ -240,6 +241,19 @@ async def _keep_stack(pipe: Connection) -> None:
     async with LocalStack(migrations=packaged_migrations(), limits=Limits.generous()) as stack:
         pipe.send({**stack.env(), "port": stack.url.rsplit(":", 1)[1]})
         await asyncio.to_thread(pipe.recv)
+
+
+@asynccontextmanager
+async def in_its_place(work: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
+    """Run it beside the block; its failure is the block's."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        if not task.done():
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 _SPAWN = multiprocessing.get_context("spawn")

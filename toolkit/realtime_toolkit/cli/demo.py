@@ -113,3 +113,26 @@ def bench_verify(ctx: click.Context) -> None:
     report = run_verify_bench(say)
     emit(report)
     ctx.exit(0 if all(report["met"].values()) else 1)
+
+
+@bench.command("listen")
+@click.pass_context
+def bench_listen(ctx: click.Context) -> None:
+    """What following costs, beside the stock client: CPU, changes a second, memory."""
+    from realtime_toolkit.bench.listen import run_listen_bench
+
+    report = run_listen_bench(say)
+    emit(report)
+    ctx.exit(0 if all(report["met"].values()) else 1)
+
+
+@bench.command("truth")
+@click.pass_context
+def bench_truth(ctx: click.Context) -> None:
+    """How long a listener says ``synced`` while it is behind, whatever the server does not tell."""
+    from realtime_toolkit.bench.truth import run_truth_bench
+
+    quiet()
+    report = run_truth_bench(say)
+    emit(report)
+    ctx.exit(0 if all(report["met"].values()) else 1)

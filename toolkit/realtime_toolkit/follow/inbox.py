@@ -16,7 +16,8 @@ class Inbox:
     """A queue with a mark: above ``limit`` events it is :attr:`full`, and whoever can wait should.
 
     Nothing that is put is ever dropped, but for one case: where nobody has begun to take events by the time
-    it is full, it takes it that nobody will, and forgets them; a taker who comes later begins then.
+    it is full, or whoever did has left, it takes it that nobody will, and forgets them; a taker who comes later
+    begins then.
     """
 
     def __init__(self, limit: int) -> None:
@@ -38,10 +39,11 @@ class Inbox:
 
     def put(self, events: Iterable[Event]) -> None:
         self._events.extend(events)
-        if self.full and not self.attended:
-            self._events.clear()
         if self.full:
             self._room.clear()
+            if not self.attended:
+                self._events.clear()
+                self._room.set()
         if self._events:
             self._arrived.set()
 
@@ -61,6 +63,11 @@ class Inbox:
         if 2 * len(self._events) <= self._limit:
             self._room.set()
         return event
+
+    def leave(self) -> None:
+        """Whoever took events takes no more."""
+        self.attended = False
+        self.put(())
 
     def close(self) -> None:
         self._closed = True

@@ -87,7 +87,8 @@ class Keeper:
     """``note(reason, **facts)`` is told what becomes of the facts ``whole`` and ``failure``.
 
     ``mark`` sends a watermark and calls what it is given when that passes in the stream; false if it cannot.
-    ``is_final`` says which errors of the source end the listener.
+    ``is_final`` says which errors of the source end the listener; ``compared`` is told what each comparison cost the
+    database, in seconds.
     """
 
     def __init__(
@@ -101,9 +102,11 @@ class Keeper:
         note: Callable[..., None],
         mark: Callable[[Callable[[], None]], Awaitable[bool]],
         is_final: Callable[[Exception], bool],
+        compared: Callable[[float], None],
     ) -> None:
         self._replica, self._source, self._inbox, self._note = replica, source, inbox, note
         self._timing, self._page_size, self._mark, self._is_final = timing, page_size, mark, is_final
+        self._compared = compared
         self._reasons: dict[str, None] = {}
         self._woken = asyncio.Event()
         self._done = asyncio.Event()
@@ -116,7 +119,6 @@ class Keeper:
         self._epoch: str | None = None
         self._pulse: str | None = None
         self.syncs = 0
-        self.glances = 0
 
     def ask(self, reason: str) -> asyncio.Event:
         """Sync soon; the event is set when one that began after this has agreed with the database."""
@@ -124,13 +126,18 @@ class Keeper:
         self._woken.set()
         return self._done
 
+    def compare_soon(self) -> None:
+        """The stream shows what no comparison knows yet: columns that were not learnt."""
+        self._check_at = asyncio.get_running_loop().time()
+        self._woken.set()
+
     def heard(self) -> None:
         """The stream has brought a change, which may have left a doubt or a hole."""
         if self._sightings is not None:
             self._sightings.saw(self._replica.digest)
         if self._replica.doubts:
             self._woken.set()
-        if self._hole_at is None and self._holes():
+        if self._replica.has_holes and self._hole_at is None and self._holes():
             self._hole_at = asyncio.get_running_loop().time() + self._timing.hole
             self._woken.set()
 
@@ -245,7 +252,6 @@ class Keeper:
 
     async def _glance(self) -> Glance:
         """Silence takes ``synced`` back: it must not outlive a comparison that never comes back."""
-        self.glances += 1
         late = asyncio.get_running_loop().call_later(
             _SILENT, lambda: self._note(f"the database has not answered for {_SILENT:g} s", whole=False)
         )
@@ -254,6 +260,7 @@ class Keeper:
         finally:
             late.cancel()
         self._costs.append(seen.seconds)
+        self._compared(seen.seconds)
         self._same_shape(seen.epoch)
         before, self._pulse = self._pulse, seen.pulse
         if before not in (None, seen.pulse):

@@ -16,7 +16,7 @@ import hashlib
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ from realtime_toolkit.errors import (
 from realtime_toolkit.events import Event, State, StateChanged
 from realtime_toolkit.follow.inbox import Inbox
 from realtime_toolkit.follow.keeper import Keeper, OtherShapeError
-from realtime_toolkit.follow.session import Session, Timing, socket_address
+from realtime_toolkit.follow.session import Ears, Session, Timing, socket_address
 from realtime_toolkit.follow.source import Source
 from realtime_toolkit.follow.subscription import (
     Mark,
@@ -44,7 +44,7 @@ from realtime_toolkit.follow.subscription import (
     join_config,
     read_change,
 )
-from realtime_toolkit.model import Change, Scope
+from realtime_toolkit.model import Change, RowRef, Scope
 from realtime_toolkit.phoenix import Vsn
 from realtime_toolkit.replica.replica import Replica
 from realtime_toolkit.retry import backoff
@@ -124,6 +124,10 @@ class Stats:
     """Frames that could not be read."""
     skipped: int = 0
     """Changes left to a sync because the handler was too far behind."""
+    comparisons: int = 0
+    """Looks at the database's digest."""
+    comparison_seconds: float = 0.0
+    """What they took of the database, by its own clock."""
     handler_errors: int = 0
     last_handler_error: BaseException | None = None
 
@@ -215,6 +219,7 @@ class Listener:
             note=self._note,
             mark=self._send_mark,
             is_final=self._is_final,
+            compared=self._compared,
         )
         self._subscribed_at: float | None = None
         self._task: asyncio.Task[None] | None = None
@@ -317,14 +322,19 @@ class Listener:
         """
         if self._on_event is not None:
             raise RuntimeError("events go to on_event already")
-        while (event := await self._inbox.take()) is not None:
-            yield event
+        try:
+            while (event := await self._inbox.take()) is not None:
+                yield event
+        finally:
+            self._inbox.leave()  # soon after the reader has left the loop
         if self._facts.failure is not None:
             raise self._facts.failure
 
-    def doubt(self, reason: str) -> None:
-        """Take ``synced`` back, for this reason, and compare with the database now."""
+    def doubt(self, reason: str, rows: Iterable[RowRef] = ()) -> None:
+        """Take ``synced`` back, for this reason, ask for these rows, and compare with the database now."""
         if self._facts.running:
+            for ref in rows:
+                self.replica.doubt(ref)
             self._distrust(reason)
 
     @property
@@ -429,11 +439,10 @@ class Listener:
         )
         async with session.open():
             self.stats.sessions += 1
-            listener_of = self.user_id if self._hears_marks else None
+            ears = Ears(self._keeper.run, self._on_subscribed, self._on_changes, self._on_unreadable)
+            marks_of = self.user_id if self._hears_marks else None
             tables = list(self.replica.tables.values())
-            await session.run(
-                join_config(self.scope, tables, listener_of, private=self._private), token, self
-            )
+            await session.run(join_config(self.scope, tables, marks_of, private=self._private), token, ears)
 
     def _channel(self) -> str:
         if self._private:
@@ -462,6 +471,10 @@ class Listener:
             synced_before=self._synced_before,
             token_is_over=over and not self._tokens.renewable,
         )
+
+    def _compared(self, seconds: float) -> None:
+        self.stats.comparisons += 1
+        self.stats.comparison_seconds += seconds
 
     async def _send_mark(self, passed: Callable[[], None]) -> bool:
         """Send a watermark to ourselves; false where none would come back."""
@@ -495,23 +508,20 @@ class Listener:
             raise NotFound(f"this user may follow no table under the kind {self.scope.kind!r}")
         self.replica.tables = {table.name: table for table in found}
 
-    # --- what a session hears (session.Owner) -----------------------------------------------------------
+    # --- what a session hears (session.Ears) -----------------------------------------------------------
 
-    async def keep(self) -> None:
-        await self._keeper.run()
-
-    def on_subscribed(self) -> None:
+    def _on_subscribed(self) -> None:
         first = not self._facts.subscribed
         self._subscribed_at = self._subscribed_at or asyncio.get_running_loop().time()
         # The second means that the server had dropped the subscription, and what was committed before is lost.
         self._distrust("subscribed" if first else "the server subscribed anew", subscribed=True, failure=None)
 
-    def on_unreadable(self, error: Exception) -> None:
+    def _on_unreadable(self, error: Exception) -> None:
         log.warning("%s: %s", self.scope, error)
         self.stats.unreadable += 1
         self._distrust(f"a frame could not be read: {error}")
 
-    def on_changes(self, payload: Any) -> None:
+    def _on_changes(self, payload: bytes) -> None:
         match read_change(payload, self.replica.tables):
             case Change() as change:
                 self._on_change(change)
@@ -526,6 +536,8 @@ class Listener:
             self.stats.skipped += 1
             self._distrust("the handler is slower than the stream")
             return
+        if change.new_shape:
+            self._keeper.compare_soon()
         self._inbox.put(self.replica.apply(change))
         self._keeper.heard()
 
@@ -552,7 +564,7 @@ class Listener:
         ) as error:  # a call is cancelled by nobody: it raised that itself
             self._handler_failed(error)
             return
-        if inspect.isawaitable(result):
+        if result is not None and inspect.isawaitable(result):
             try:
                 await theirs(lambda: result, "the handler")
             except NotOursError as error:

@@ -11,10 +11,10 @@ import json
 import logging
 import time
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from msgspec import Raw
 from websockets.asyncio.client import connect
 from websockets.exceptions import (
     ConnectionClosed,
@@ -33,7 +33,7 @@ from realtime_toolkit.tasks import Deadline, happens, race
 from realtime_toolkit.tokens import renew_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from websockets.asyncio.client import ClientConnection
 
@@ -75,15 +75,16 @@ class Timing:
     """Pause before a question that failed is asked again; doubles up to 30."""
 
 
-class Owner(Protocol):
-    """Whom a session tells what it hears. All of it runs in the session's own order."""
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """Whom a session tells what it hears, in the session's own order."""
 
-    async def keep(self) -> None:
-        """Runs from the first ``Subscribed to PostgreSQL`` to the end; raises what is to end the session."""
-
-    def on_subscribed(self) -> None: ...
-    def on_changes(self, payload: Any) -> None: ...
-    def on_unreadable(self, error: Exception) -> None: ...
+    keep: Callable[[], Awaitable[None]]
+    """Runs from the first ``Subscribed to PostgreSQL`` to the end; raises what is to end the session."""
+    subscribed: Callable[[], None]
+    changes: Callable[[bytes], None]
+    """The JSON of a ``postgres_changes`` payload."""
+    unreadable: Callable[[Exception], None]
 
 
 def socket_address(url: str, apikey: str, vsn: Vsn) -> str:
@@ -178,14 +179,14 @@ class Session:
                 await self._socket.close()
         self._socket.transport.abort()
 
-    async def run(self, config: Mapping[str, Any], token: str | None, owner: Owner) -> None:
+    async def run(self, config: Mapping[str, Any], token: str | None, ears: Ears) -> None:
         """Join with this config and go on until the session ends; raises why. Never returns normally."""
-        await race([self._read(owner), self._live(config, token, owner)])
+        await race([self._read(ears), self._live(config, token, ears)])
         raise Unreachable(f"the session with {self.where} ended")
 
-    async def _live(self, config: Mapping[str, Any], token: str | None, owner: Owner) -> None:
+    async def _live(self, config: Mapping[str, Any], token: str | None, ears: Ears) -> None:
         await self._join(config, token)
-        await race([self._keep(owner), self._heartbeats(), self._refresh(token)])
+        await race([self._keep(ears), self._heartbeats(), self._refresh(token)])
 
     # --- sending --------------------------------------------------------------------------------------
 
@@ -217,12 +218,12 @@ class Session:
             reason = str(response.get("reason", response) if isinstance(response, dict) else response)
             raise refusal(f"{self.where} refuses the join: {reason}", reason)
 
-    async def _keep(self, owner: Owner) -> None:
+    async def _keep(self, ears: Ears) -> None:
         if not await happens(self._subscribed, self._timing.subscribe):
             raise Unreachable(
                 f"{self.where} did not subscribe to the database for {self._timing.subscribe:g} s"
             )
-        await owner.keep()
+        await ears.keep()
 
     async def _heartbeats(self) -> None:
         while True:
@@ -260,11 +261,11 @@ class Session:
 
     # --- receiving ------------------------------------------------------------------------------------
 
-    async def _read(self, owner: Owner) -> None:
+    async def _read(self, ears: Ears) -> None:
         try:
             async for frame in self._socket:
                 self._frames += 1
-                self._take(frame, owner)
+                self._take(frame, ears)
                 if self._frames % 64 == 0:
                     await asyncio.sleep(0)  # a burst must not hold up heartbeats and handlers
         except ConnectionClosed as closed:
@@ -276,26 +277,28 @@ class Session:
         how = f"closed with {frame.code} {frame.reason}".rstrip() if frame else "lost"
         return Unreachable(f"connection to {self.where} {how}")
 
-    def _take(self, frame: str | bytes, owner: Owner) -> None:
+    def _take(self, frame: str | bytes, ears: Ears) -> None:
         try:
-            message = phoenix.decode(frame, self._vsn, parse_float=Decimal)
-            self._dispatch(message, owner)
+            message = phoenix.open_frame(frame, self._vsn)
+            if message.event == "postgres_changes" and isinstance(message.payload, Raw):
+                if message.topic == self._topic:
+                    ears.changes(bytes(message.payload))
+            else:
+                self._dispatch(phoenix.opened(message), ears)
         except ProtocolError as error:
-            owner.on_unreadable(error)
+            ears.unreadable(error)
         except ToolkitError:
             raise
         except Exception as error:
             log.exception("%s: a frame could not be taken in", self._topic)
-            owner.on_unreadable(error)
+            ears.unreadable(error)
 
-    def _dispatch(self, message: Message, owner: Owner) -> None:
+    def _dispatch(self, message: Message, ears: Ears) -> None:
         match message.event:
-            case "postgres_changes" if message.topic == self._topic:
-                owner.on_changes(message.payload)
             case "phx_reply":
                 self._replied(message)
             case "system" if message.topic == self._topic:
-                self._system(message.payload, owner)
+                self._system(message.payload, ears)
             case "phx_close" | "phx_error" if message.topic == self._topic and self._is_ours(message):
                 raise Unreachable(f"{self.where} ended the channel ({message.event})")
 
@@ -304,13 +307,13 @@ class Session:
         if reply is not None and not reply.done():
             reply.set_result(message.payload if isinstance(message.payload, dict) else {})
 
-    def _system(self, payload: Any, owner: Owner) -> None:
+    def _system(self, payload: Any, ears: Ears) -> None:
         said = read_system(payload)
         if said.failure is not None:
             raise said.failure
         if said.subscribed:
             self._subscribed.set()
-            owner.on_subscribed()
+            ears.subscribed()
 
     def _is_ours(self, message: Message) -> bool:
         """Not the end of an earlier join of the same topic."""

@@ -80,9 +80,8 @@ def _schema_sql(dsn: str, connection: Connection, managed: tuple[str]) -> str:
 
 def _own(dumped: str) -> Iterator[str]:
     """The dump's statements without banner comments, psql commands, and what every project has already."""
-    sql = "\n".join(
-        line for line in dumped.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))
-    )
+    lines = dumped.split("\n")  # and at nothing else that a name or a text may hold
+    sql = "\n".join(line for line in lines if not line.startswith(("\\restrict", "\\unrestrict")))
     for statement in split(sql):
         if statement.words and not _LEFT_OUT.match(statement.code):
             yield re.sub(r"^CREATE SCHEMA ", "CREATE SCHEMA IF NOT EXISTS ", statement.code)
@@ -91,7 +90,7 @@ def _own(dumped: str) -> Iterator[str]:
 def _run_pg_dump(dsn: str, major: int, schemas: list[str]) -> str:
     parts = psycopg.conninfo.conninfo_to_dict(dsn)
     secret = {"PGPASSWORD": str(parts.pop("password"))} if "password" in parts else {}
-    only = [f'--schema="{schema}"' for schema in schemas]
+    only = ["--schema=" + '"' + schema.replace('"', '""') + '"' for schema in schemas]
     address = psycopg.conninfo.make_conninfo(
         "", **{key: value for key, value in parts.items() if value is not None}
     )
@@ -99,13 +98,11 @@ def _run_pg_dump(dsn: str, major: int, schemas: list[str]) -> str:
         [str(_pg_dump(major)), "--schema-only", "--no-owner", *only, f"--dbname={address}"],
         env={**os.environ, **secret},
         capture_output=True,
-        text=True,
-        encoding="utf-8",
         check=False,
     )
     if done.returncode:
-        raise MigrationError(f"pg_dump failed: {' '.join(done.stderr.split())}")
-    return done.stdout
+        raise MigrationError(f"pg_dump failed: {' '.join(done.stderr.decode(errors='replace').split())}")
+    return done.stdout.decode()  # as text it would lose carriage returns
 
 
 def _pg_dump(major: int) -> Path:

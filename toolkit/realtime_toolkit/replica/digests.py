@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.model import Digest, key_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from realtime_toolkit.model import RowRef
     from realtime_toolkit.replica.held import Held
@@ -23,7 +22,7 @@ class _Bucket:
     __slots__ = ("refs", "total")
 
     def __init__(self) -> None:
-        self.refs: dict[RowRef, None] = {}
+        self.refs: list[RowRef] = []
         self.total = 0
 
 
@@ -31,36 +30,38 @@ class DigestTree:
     """Mirrors ``digest_scope``: a tree of 16-way hash prefixes over (table, key).
 
     A row's share is its :func:`~realtime_toolkit.model.row_hash`. Only sums of buckets are kept: the 4096 of them are
-    quickly added up, and so are the rows of one.
+    quickly added up, and so are the rows of one. ``rows`` is whose digest this is.
     """
 
-    def __init__(self) -> None:
-        self._rows: dict[RowRef, tuple[str, int]] = {}
-        self._buckets: dict[str, _Bucket] = {}
+    def __init__(self, rows: Mapping[RowRef, Held]) -> None:
+        self._rows = rows
+        self._buckets: list[_Bucket | None] = [None] * 16**_DEPTH
         self._total = 0
 
     @property
     def total(self) -> Digest:
         return Digest(len(self._rows), self._total % 2**64)
 
-    def put(self, ref: RowRef, share: int) -> None:
-        """Add a row, or give it another share."""
-        known = self._rows.get(ref)
-        place, before = known or (key_hash(ref.table, ref.key), 0)
-        self._rows[ref] = place, share
-        bucket = self._buckets.get(place[:_DEPTH])
+    def put(self, ref: RowRef, place: bytes, share: int, before: int | None) -> None:
+        """Add a row at the place of its key's hash, or (where ``before`` is given) change its share."""
+        if share == before:
+            return
+        number = place[0] << 4 | place[1] >> 4
+        bucket = self._buckets[number]
         if bucket is None:
-            bucket = self._buckets[place[:_DEPTH]] = _Bucket()
-        if known is None:
-            bucket.refs[ref] = None
-        bucket.total += share - before
-        self._total += share - before
+            bucket = self._buckets[number] = _Bucket()
+        if before is None:
+            bucket.refs.append(ref)
+        change = share - (before or 0)
+        bucket.total += change
+        self._total += change
 
-    def remove(self, ref: RowRef) -> None:
-        """Raises :class:`KeyError` if it is not there."""
-        place, share = self._rows.pop(ref)
-        bucket = self._buckets[place[:_DEPTH]]
-        del bucket.refs[ref]
+    def remove(self, ref: RowRef, share: int) -> None:
+        """Raises :class:`ValueError` if it is not there."""
+        bucket = self._bucket(key_hash(ref.table, ref.key))
+        if bucket is None:
+            raise ValueError(f"not in the digest: {ref}")
+        bucket.refs.remove(ref)
         bucket.total -= share
         self._total -= share
 
@@ -68,8 +69,15 @@ class DigestTree:
         """Every row whose ``key_hash`` begins with ``prefix``."""
         if len(prefix) <= _DEPTH:
             return (ref for bucket in self._below(prefix) for ref in bucket.refs)
-        bucket = self._buckets.get(prefix[:_DEPTH])
-        return (ref for ref in (bucket.refs if bucket else ()) if self._rows[ref][0].startswith(prefix))
+        return (ref for ref, place in self._places(prefix) if place.startswith(prefix))
+
+    def _places(self, prefix: str) -> Iterator[tuple[RowRef, str]]:
+        """The rows of the bucket in which a long prefix lies, with their hashes, which are not kept."""
+        bucket = self._bucket(prefix)
+        return ((ref, key_hash(ref.table, ref.key)) for ref in (bucket.refs if bucket else ()))
+
+    def _bucket(self, place: str) -> _Bucket | None:
+        return self._buckets[int(place[:_DEPTH], 16)]
 
     def children(self, prefixes: Sequence[str]) -> dict[str, Digest]:
         """For each prefix, the digests of its children (one hex digit longer) that have rows."""
@@ -79,8 +87,9 @@ class DigestTree:
         return found
 
     def _below(self, prefix: str) -> Iterator[_Bucket]:
-        names = (prefix + "".join(rest) for rest in product(_DIGITS, repeat=_DEPTH - len(prefix)))
-        return (self._buckets[name] for name in names if name in self._buckets)
+        width = 16 ** (_DEPTH - len(prefix))
+        first = int(prefix or "0", 16) * width
+        return (bucket for bucket in self._buckets[first : first + width] if bucket is not None)
 
     def _kept(self, prefix: str) -> dict[str, Digest]:
         found = {}
@@ -92,10 +101,10 @@ class DigestTree:
 
     def _added_up(self, prefix: str) -> dict[str, Digest]:
         found: dict[str, Digest] = {}
-        for ref in self.under(prefix):
-            place, share = self._rows[ref]
-            child = place[: len(prefix) + 1]
-            found[child] = found.get(child, Digest()).plus(share)
+        for ref, place in self._places(prefix):
+            if place.startswith(prefix):
+                child = place[: len(prefix) + 1]
+                found[child] = found.get(child, Digest()).plus(self._rows[ref].share)
         return found
 
 
@@ -103,22 +112,26 @@ class Paging:
     """A sync in progress: the digest the copy would have, had the stream stood still since it began."""
 
     def __init__(self, digest: Digest) -> None:
-        self.digest = digest
+        self._count, self._total = digest.count, digest.total
         self.full = False
         self.strangers = False
         """The rows held are of another cluster: equal versions mean nothing."""
         self.seen: dict[RowRef, int] = {}
         """The share of each row that a page brought."""
 
+    @property
+    def digest(self) -> Digest:
+        return Digest(self._count, self._total % 2**64)
+
     def restart(self, *, strangers: bool) -> None:
-        self.digest = Digest()
+        self._count = self._total = 0
         self.full, self.strangers = True, strangers
         self.seen.clear()
 
     def count(self, ref: RowRef, made: Held, before: Held | None) -> None:
-        if ref in self.seen:
-            self.digest = self.digest.minus(self.seen[ref])
-        elif before is not None and not self.full:
-            self.digest = self.digest.minus(before.share)
+        known = self.seen.get(ref)
+        if known is None and before is not None and not self.full:
+            known = before.share
+        self._count += known is None
+        self._total += made.share - (known or 0)
         self.seen[ref] = made.share
-        self.digest = self.digest.plus(made.share)

@@ -6,16 +6,19 @@ but later. Where ``created_at`` is not known, versions alone decide, and sometim
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from realtime_toolkit.model import row_hash
+import msgspec
+
+from realtime_toolkit.exact import Unreadable, read_row
 
 if TYPE_CHECKING:
     from collections.abc import Set
 
-    from realtime_toolkit.model import Change, Row, RowRef
+    from realtime_toolkit.model import Change, Row
 
 
 class Origin(Enum):
@@ -27,17 +30,24 @@ class Origin(Enum):
     """A question about this key alone, later than the last sync."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One row as it is held. ``row`` is ``None`` if it came from a cursor stored without values."""
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """One row as it is held: as JSON, which takes a third of the memory of the values, and none of the collector's time."""
 
     version: int
     changed_in: int
     share: int
     """Of the digest: :func:`~realtime_toolkit.model.row_hash`."""
-    row: Row | None
+    body: bytes | None
+    """``None`` if it came from a cursor stored without values."""
     origin: Origin
     committed_at: str | None = None
+
+    @property
+    def row(self) -> Row | None:
+        """``None`` where there are no values, and where they cannot be read."""
+        with suppress(Unreadable):
+            return None if self.body is None else read_row(self.body)
+        return None
 
     @property
     def state(self) -> tuple[int, int]:
@@ -45,19 +55,19 @@ class Held:
 
     @property
     def born(self) -> str | None:
-        return born(self.row)
+        if self.body is None:
+            return None
+        try:
+            return _birth.decode(self.body).created_at
+        except (ValueError, RecursionError):
+            return born(self.row)
 
 
-def hold(
-    ref: RowRef,
-    version: int,
-    changed_in: int,
-    row: Row | None,
-    origin: Origin,
-    committed_at: str | None = None,
-) -> Held:
-    share = row_hash(ref.table, ref.key, version, changed_in)
-    return Held(version, changed_in, share, row, origin, committed_at)
+class _Birth(msgspec.Struct):
+    created_at: str | None = None
+
+
+_birth = msgspec.json.Decoder(_Birth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,8 @@ class Tomb:
 
 def born(row: Row | None) -> str | None:
     """When the row was made: tells it from another under the same key. UTC, so it sorts as text."""
-    return row.get("created_at") if row else None
+    when = row.get("created_at") if row else None
+    return when if isinstance(when, str) else None
 
 
 def another_row(before: Held, after: Held) -> bool:
@@ -144,13 +155,14 @@ def filled(change: Change, held: Held | None) -> Change | None:
 
     An unchanged TOASTed value is not sent: it is that of the version before, if that is what is held.
     """
-    if change.errors or change.row is None:
+    if change.errors or change.altered or change.row is None:
         return None
     if not change.missing:
         return change
-    if held is None or held.row is None or not change.missing <= held.row.keys():
+    known = held.row if held else None
+    if held is None or known is None or not change.missing <= known.keys():
         return None
     if change.version != held.version + 1 or held.born != born(change.row):
         return None
-    row = {**{column: held.row[column] for column in change.missing}, **change.row}
-    return replace(change, row=row, missing=frozenset())
+    row = {**{column: known[column] for column in change.missing}, **change.row}
+    return msgspec.structs.replace(change, row=row, missing=frozenset())

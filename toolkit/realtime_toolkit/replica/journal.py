@@ -61,3 +61,31 @@ class Journal:
         if ref not in self.traces:
             self.traces[ref] = Trace(before, {before.state} if before else set())
         return self.traces[ref]
+
+
+class Question:
+    """What the stream has said of each key since a question was sent: only what its answer has to be held against.
+
+    A first sync may run while as many rows stream in, so a key that is touched once costs one entry.
+    """
+
+    def __init__(self) -> None:
+        self.before: dict[RowRef, Held | None] = {}
+        """What was held of each key that the stream has touched, before it did."""
+        self._between: dict[RowRef, set[tuple[int, int]]] = {}
+        self.deleted: set[RowRef] = set()
+
+    def hear(self, ref: RowRef, held: Held | None) -> None:
+        self.before.setdefault(ref, held)
+
+    def note(self, ref: RowRef, before: Held | None, after: Held | None) -> None:
+        first = self.before.setdefault(ref, before)
+        if before is not None and before is not first:
+            self._between.setdefault(ref, set()).add(before.state)
+        if after is None:
+            self.deleted.add(ref)
+
+    def states(self, ref: RowRef, held: Held | None) -> set[tuple[int, int]]:
+        """Every state the key has had since, the first and the present one included."""
+        ends = (self.before[ref], held)
+        return self._between.get(ref, set()) | {each.state for each in ends if each is not None}

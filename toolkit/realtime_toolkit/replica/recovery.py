@@ -8,7 +8,7 @@ to what the database shows.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -129,13 +129,19 @@ def _fetch(replica: Replica, prefixes: tuple[str, ...]) -> Generator[Ask | list[
     return events
 
 
-def differing(replica: Replica) -> Generator[Ask | list[Event], Any, list[tuple[str, ...]]]:
-    """Bisect (16-way): the prefixes under which replica and database differ, in batches to be fetched."""
+def differing(
+    replica: Replica, children: Callable[[Sequence[str]], Mapping[str, Digest]] | None = None
+) -> Generator[Ask | list[Event], Any, list[tuple[str, ...]]]:
+    """Bisect (16-way): the prefixes under which replica and database differ, in batches to be fetched.
+
+    ``children`` answers for the replica where not its own digests count, but salted ones.
+    """
+    ours = children or replica.children
     found: list[tuple[str, int]] = []
     frontier: tuple[str, ...] = ("",)
     while frontier:
         theirs: Mapping[str, Digest] = yield AskDigest(frontier)
-        leaves, frontier = _look_closer(replica.children(frontier), theirs)
+        leaves, frontier = _look_closer(ours(frontier), theirs)
         found += leaves
     return list(_by_size(found))
 

@@ -7,24 +7,30 @@ and from syncs. Handlers get each character of an attempt exactly once and in or
 
 from __future__ import annotations
 
-import json
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from realtime_toolkit.events import TextAppended, TextReset
-from realtime_toolkit.model import Status
+from realtime_toolkit.exact import loads
+from realtime_toolkit.model import Status, canonical_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from realtime_toolkit.events import Event
     from realtime_toolkit.model import Row
 
 MESSAGES = "public.messages"
 CHUNKS = "public.message_chunks"
-_MESSAGE_COLUMNS = frozenset({"id", "attempt", "status", "content"})
-_CHUNK_COLUMNS = frozenset({"message_id", "attempt", "position", "body"})
 
 
 class Transcript:
-    """The text of one message, in its newest attempt."""
+    """The text of one message, in its newest attempt.
+
+    Of a message that is complete only a hash is kept: the text is the ``content`` of its row.
+    """
+
+    __slots__ = ("_hash", "_parts", "_waiting", "attempt", "final", "length", "message_id")
 
     def __init__(self, message_id: str, attempt: int = 0, text: str = "", *, final: bool = False) -> None:
         self.message_id = message_id
@@ -32,13 +38,22 @@ class Transcript:
         self.length = len(text)
         self.final = final
         """The row said that nothing more will come in this attempt."""
-        self._parts = [text] if text else []
+        self._parts: list[str] = [text] if text else []
+        self._hash: str | None = None
         self._waiting: dict[int, str] = {}
 
     @property
-    def text(self) -> str:
+    def text(self) -> str | None:
+        """``None``: it is the first :attr:`length` characters of the row's content."""
+        if self._hash is not None:
+            return None
         self._parts = ["".join(self._parts)]
         return self._parts[0]
+
+    def release(self) -> None:
+        """The row has all of the text: forget it here."""
+        self._hash = _hash("".join(self._parts))
+        self._parts = []
 
     @property
     def hole(self) -> int | None:
@@ -61,7 +76,12 @@ class Transcript:
         if self.final:
             self._waiting.clear()
         text = self.text
-        if not content.startswith(text):
+        if text is None:  # released: from here on it is kept again
+            known = _hash(content[: self.length]) == self._hash
+            text = content[: self.length] if known else ""
+            self._parts, self._hash = [text], None
+            events += [] if known else self._restart()
+        elif not content.startswith(text):
             if not self.final and text.startswith(content):
                 return events  # a checkpoint older than what the chunks brought
             events += self._restart()
@@ -77,7 +97,7 @@ class Transcript:
 
     def _restart(self) -> list[Event]:
         had_text = self.length > 0
-        self._parts, self.length = [], 0
+        self._parts, self._hash, self.length = [], None, 0
         return [TextReset(self.message_id, self.attempt)] if had_text else []
 
     def _append(self, text: str) -> list[Event]:
@@ -95,15 +115,23 @@ class Transcript:
             events += self._append(self._waiting.pop(position)[self.length - position :])
         return events
 
-    def dump(self) -> dict[str, Any]:
+    def dump(self, text: str | None) -> dict[str, Any]:
+        """With the text, or where that is ``None`` without: then the row must be stored."""
         waiting = [[position, body] for position, body in sorted(self._waiting.items())]
-        return {"attempt": self.attempt, "text": self.text, "final": self.final, "waiting": waiting}
+        whole = {"attempt": self.attempt, "text": text, "final": self.final, "waiting": waiting}
+        return whole if text is not None else {**whole, "length": self.length, "hash": self._hash}
 
     @classmethod
     def load(cls, message_id: str, data: dict[str, Any]) -> Transcript:
-        made = cls(message_id, data["attempt"], data["text"], final=data["final"])
+        made = cls(message_id, data["attempt"], data["text"] or "", final=data["final"])
         made._waiting = dict(data["waiting"])
+        if data["text"] is None:
+            made.length, made._hash = data["length"], data["hash"]
         return made
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 class Transcripts:
@@ -117,21 +145,42 @@ class Transcripts:
         """Raises :class:`KeyError` for a message of which nothing has come."""
         return self._by_message[message_id]
 
+    @property
+    def have_holes(self) -> bool:
+        return bool(self._with_hole)
+
     def holes(self) -> dict[str, int]:
         """Message id → position of the first character that is missing though later ones have come."""
         return {message_id: found.length for message_id, found in self._with_hole.items()}
 
-    def take(self, table: str, row: Row | None) -> list[Event]:
-        if row is None:
+    def take(self, table: str, row: Row | None, key: str | None = None) -> list[Event]:
+        """A row that is held from now on, under its canonical ``key``: then a text need not be kept twice.
+
+        A table of that name with columns of other types is somebody's own.
+        """
+        if table not in (CHUNKS, MESSAGES):
             return []
-        if table == CHUNKS and row.keys() >= _CHUNK_COLUMNS:
-            found = self._of(row["message_id"])
-            events = found.chunk(row["attempt"], row["position"], row["body"])
-        elif table == MESSAGES and row.keys() >= _MESSAGE_COLUMNS:
-            found = self._of(row["id"])
-            events = found.row(row["attempt"], row["status"], row["content"] or "")
-        else:
-            return []
+        match row:
+            case {
+                "message_id": message_id,
+                "attempt": int(attempt),
+                "position": int(position),
+                "body": str(body),
+            } if table == CHUNKS:
+                found = self._of(message_id)
+                events = found.chunk(attempt, position, body)
+            case {
+                "id": message_id,
+                "attempt": int(attempt),
+                "status": str(status),
+                "content": str() | None as content,
+            } if table == MESSAGES:
+                found = self._of(message_id)
+                events = found.row(attempt, status, content or "")
+                if found.final and found.attempt == attempt and key == canonical_key([found.message_id]):
+                    found.release()
+            case _:
+                return []
         self._mark(found)
         return events
 
@@ -143,17 +192,24 @@ class Transcripts:
 
     def drop(self, table: str, key: str) -> list[Event]:
         """The row is gone: so is its text."""
-        found = self._by_message.pop(str(json.loads(key)[0]), None) if table == MESSAGES else None
+        found = self._by_message.pop(str(loads(key)[0]), None) if table == MESSAGES else None
         if found is None:
             return []
         self._with_hole.pop(found.message_id, None)
         return [TextReset(found.message_id, found.attempt)] if found.length else []
 
     def _of(self, message_id: Any) -> Transcript:
-        return self._by_message.setdefault(str(message_id), Transcript(str(message_id)))
+        found = self._by_message.get(str(message_id))
+        if found is None:
+            found = self._by_message[str(message_id)] = Transcript(str(message_id))
+        return found
 
-    def dump(self) -> dict[str, Any]:
-        return {name: found.dump() for name, found in self._by_message.items()}
+    def dump(self, content: Callable[[Transcript], str | None]) -> dict[str, Any]:
+        """``content`` is asked for texts that are not kept here; ``None``: the rows are stored, and with them the text."""
+        return {
+            name: found.dump(content(found) if found.text is None else found.text)
+            for name, found in self._by_message.items()
+        }
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Transcripts:

@@ -7,8 +7,6 @@ import json
 import re
 import socket
 from contextlib import asynccontextmanager, contextmanager, suppress
-from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
@@ -24,6 +22,7 @@ from realtime_toolkit.errors import (
     Unauthorized,
     Unreachable,
 )
+from realtime_toolkit.exact import loads
 from realtime_toolkit.store.failures import error_for, one_line
 from realtime_toolkit.store.statements import PAGE, Filter, Store
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 _AS_USER = "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
 _OPERATORS = {"eq": sql.SQL("="), "gte": sql.SQL(">="), "lt": sql.SQL("<")}
-_loads = partial(json.loads, parse_float=Decimal)
 
 
 class PostgresStore(Store):
@@ -83,10 +81,13 @@ class PostgresStore(Store):
         while self._idle:
             await self._idle.pop().close()
 
-    async def _run(self, function: str, args: Mapping[str, Any]) -> Any:
+    async def _run(self, function: str, args: Mapping[str, Any]) -> bytes:
         named = [sql.SQL("{} => %s").format(sql.Identifier(name)) for name in args]
-        query = sql.SQL("select public.{}({})").format(sql.Identifier(function), sql.SQL(", ").join(named))
-        return (await self._fetch(function, query, [_untyped(arg) for arg in args.values()]))[0]
+        query = sql.SQL("select public.{}({})::text").format(
+            sql.Identifier(function), sql.SQL(", ").join(named)
+        )
+        text = (await self._fetch(function, query, [_untyped(arg) for arg in args.values()]))[0]
+        return b"null" if text is None else str(text).encode()
 
     async def _insert(self, table: str, row: Row) -> Row | None:
         query = sql.SQL(
@@ -177,7 +178,7 @@ class PostgresStore(Store):
             )
         except (psycopg.Error, UnicodeError) as error:
             raise _connect_error(self.where, error) from error
-        set_json_loads(_loads, connection)
+        set_json_loads(loads, connection)
         return connection
 
     @contextmanager

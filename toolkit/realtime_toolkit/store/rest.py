@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -13,12 +12,12 @@ import httpx
 from realtime_toolkit.errors import (
     ConfigError,
     InputError,
-    StoreError,
     StoreUnavailable,
     ToolkitError,
     Unauthorized,
     Unreachable,
 )
+from realtime_toolkit.exact import loads
 from realtime_toolkit.store.failures import error_for, one_line
 from realtime_toolkit.store.statements import PAGE, Filter, Store
 
@@ -73,14 +72,15 @@ class RestStore(Store):
     ) -> None:
         await self._client.aclose()
 
-    async def _run(self, function: str, args: Mapping[str, Any]) -> Any:
-        answer = await self._request(function, "POST", f"rpc/{function}", body=args)
-        return self._json(function, answer)
+    async def _run(self, function: str, args: Mapping[str, Any]) -> bytes:
+        return (await self._request(function, "POST", f"rpc/{function}", body=args)).content
 
     async def _insert(self, table: str, row: Row) -> Row | None:
         what = f"insert into {table}"
         prefer = "return=representation,resolution=ignore-duplicates"
-        made = self._json(what, await self._request(what, "POST", table, body=row, prefer=prefer))
+        made = self._read(
+            what, loads, (await self._request(what, "POST", table, body=row, prefer=prefer)).content
+        )
         return made[0] if made else None
 
     async def _select(
@@ -95,7 +95,9 @@ class RestStore(Store):
         if order:
             query = query.set("order", order)
         what = f"select from {table}"
-        rows: list[Row] = self._json(what, await self._request(what, "GET", table, query=query))
+        rows: list[Row] = self._read(
+            what, loads, (await self._request(what, "GET", table, query=query)).content
+        )
         return rows
 
     async def _delete(self, table: str, *where: Filter) -> int:
@@ -136,14 +138,6 @@ class RestStore(Store):
             "Content-Type": "application/json",
         }
         return headers if prefer is None else {**headers, "Prefer": prefer}
-
-    def _json(self, what: str, answer: httpx.Response) -> Any:
-        try:
-            return json.loads(answer.content, parse_float=Decimal)
-        except ValueError as error:
-            raise StoreError(
-                f"{what} at {self.where}: the answer is not JSON; is it a Supabase address?"
-            ) from error
 
 
 def _transport_error(what: str, error: httpx.HTTPError) -> ToolkitError:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
-from realtime_toolkit.errors import ContentMismatch, NotFound, Unauthorized
+from realtime_toolkit.errors import ContentMismatch, NotFound, StoreError, Unauthorized
+from realtime_toolkit.exact import loads
 from realtime_toolkit.model import Digest, Glance, Row, Scope, SyncedRow, SyncPage, TrackedTable
+from realtime_toolkit.store.pages import Answer, Item, Page, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
+
+T = TypeVar("T")
+
+_PAGE, _PART = Answer(Page), Answer(Part)
 
 Filter = tuple[str, str, Any]
 """(column, ``eq`` | ``gte`` | ``lt``, value)"""
@@ -54,7 +60,8 @@ class Store(ABC):
 
         See :class:`~realtime_toolkit.model.SyncPage`.
         """
-        page = await self._call(
+        page = await self._ask(
+            _PAGE,
             "sync_scope",
             kind=scope.kind,
             value=scope.value,
@@ -97,19 +104,21 @@ class Store(ABC):
 
         Asked for in parts of about 8 MB, each a snapshot of its own.
         """
-        left, rows, cursor = list(prefixes), [], None
+        left, cursor = list(prefixes), None
+        rows: list[SyncedRow] = []
         while left:
-            part = await self._call(
+            part = await self._ask(
+                _PART,
                 "rows_scope",
                 kind=scope.kind,
                 value=scope.value,
                 prefixes=left[:_PREFIXES],
                 keys_only=keys_only,
             )
-            cursor = int(part["cursor"]) if cursor is None else cursor
-            rows += [_synced_row(row) for row in part["rows"]]
-            unanswered = part["left"]
-            if unanswered and not part["rows"]:  # even the first is too large: its children, then
+            cursor = int(part.cursor) if cursor is None else cursor
+            rows += map(_synced_row, part.rows)
+            unanswered = part.left
+            if unanswered and not part.rows:  # even the first is too large: its children, then
                 first, *others = unanswered
                 unanswered = [*(first + digit for digit in "0123456789abcdef"), *others]
             left = unanswered + left[_PREFIXES:]
@@ -304,11 +313,22 @@ class Store(ABC):
             raise
 
     async def _call(self, function: str, **args: Any) -> Any:
-        return await self._run(function, args)
+        return self._read(function, loads, await self._run(function, args))
+
+    async def _ask(self, answer: Answer[T], function: str, **args: Any) -> T:
+        return self._read(function, answer, await self._run(function, args))
+
+    def _read(self, what: str, read: Callable[[bytes], T], text: bytes) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise StoreError(
+                f"{what} at {self.where}: the answer is not JSON; is it a Supabase address?"
+            ) from error
 
     @abstractmethod
-    async def _run(self, function: str, args: Mapping[str, Any]) -> Any:
-        """Call a function of schema ``public`` and return its JSON."""
+    async def _run(self, function: str, args: Mapping[str, Any]) -> bytes:
+        """Call a function of schema ``public`` and return its answer, as JSON."""
 
     @abstractmethod
     async def _insert(self, table: str, row: Row) -> Row | None:
@@ -332,26 +352,21 @@ def _digest(data: Row) -> Digest:
     return Digest(int(data["count"]), int(data["total"]))
 
 
-def _synced_row(data: Row) -> SyncedRow:
-    return SyncedRow(
-        data["table"],
-        data["key"],
-        int(data["version"]),
-        int(data["changed_in"]),
-        data.get("row"),
-        data.get("error"),
-    )
+def _synced_row(item: Item) -> SyncedRow:
+    row = bytes(item.row)
+    body = None if row == b"null" else row
+    return SyncedRow(item.table, item.key, item.version, int(item.changed_in), body, item.error)
 
 
-def _sync_page(data: Row) -> SyncPage:
+def _sync_page(page: Page) -> SyncPage:
     return SyncPage(
-        epoch=data["epoch"],
-        cursor=int(data["cursor"]),
-        full=data["full"],
-        more=data["more"],
-        digest=None if data.get("digest") is None else _digest(data["digest"]),
-        rows=tuple(_synced_row(row) for row in data["rows"]),
-        after=data.get("after"),
+        epoch=page.epoch,
+        cursor=int(page.cursor),
+        full=page.full,
+        more=page.more,
+        digest=None if page.digest is None else _digest(page.digest),
+        rows=tuple(map(_synced_row, page.rows)),
+        after=page.after,
     )
 
 
@@ -362,4 +377,6 @@ def _tracked_table(data: Row) -> TrackedTable:
         data["scope_column"],
         tuple(data["key_columns"]),
         tuple(data.get("columns") or ()),
+        frozenset(data.get("altered") or ()),
+        frozenset(data.get("nulled") or ()),
     )

@@ -1,6 +1,6 @@
 """Who can read, write and receive what: a database judged as Supabase Realtime will treat it.
 
-    static      toolkit/realtime_toolkit/checks/*.sql: one query a rule over the catalog, read-only
+    static      verify/checks/*.sql: one query a rule over the catalog, read-only
     dynamic     rows for three people in two tenants, made from the schema itself in a transaction that is always
                 rolled back; then tried as each role:
       access      who selects, inserts, updates, deletes whose rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from realtime_toolkit.errors import InputError
-from realtime_toolkit.shown import shown, shown_json
+from realtime_toolkit.shown import shown_json
 from realtime_toolkit.verify.model import Level, Outcome
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _text(report: Report, strict: bool) -> str:
 
 def render_finding(finding: Finding) -> str:
     """One finding for people, in three lines, and what shows it."""
-    where = f" ({shown(finding.file)}:{finding.line})" if finding.file else ""
+    where = f" ({finding.file}:{finding.line})" if finding.file else ""
     head = f"{finding.code} {finding.level} {finding.object}{where}"
     return f"{head}\n  {_told(finding)}\n  mend: {finding.fix}\n"
 

@@ -6,6 +6,7 @@ import re
 
 NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 """One name, for a regular expression without named groups of its own."""
+_UNQUOTED = re.compile(r"[^\W\d][\w$]*")
 _EACH = re.compile(NAME)
 
 
@@ -20,6 +21,8 @@ def parts(qualified: str) -> tuple[str, ...]:
 
 
 def mentioned(name: str, text: str) -> bool:
-    """Whether an expression speaks of this name, quoted or not."""
-    quoted = '"' + name.replace('"', '""') + '"'
-    return quoted in text or re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text) is not None
+    """Whether an expression speaks of this name, quoted or, where it can be, not."""
+    if '"' + name.replace('"', '""') + '"' in text:
+        return True
+    unquoted = _UNQUOTED.fullmatch(name) is not None
+    return unquoted and re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text) is not None

@@ -133,7 +133,7 @@ def _changed(place: str, before: str | None, after: str | None, line: int, path:
         f"{_direction(before, after)}: {told}: {before or 'nothing'} in the snapshot, {after or 'nothing'} now.",
         "realtime-toolkit verify --update-snapshot  -- if this is meant",
         f"SNP001 {told} {after or ''}".rstrip(),
-        path.as_posix(),
+        shown(path.as_posix()),
         line,
     )
 

@@ -62,10 +62,9 @@ class Sources:
         if finding.file is not None:
             return finding
         for names in _candidates(finding.object):
+            mentions = [_mention(name) for name in names]
             for touch in reversed(self._touches):
-                if names <= touch.names or (
-                    touch.text and all(_mentions(touch.text, name) for name in names)
-                ):
+                if names <= touch.names or (touch.text and all(m.search(touch.text) for m in mentions)):
                     return replace(finding, file=touch.file, line=touch.line)
         return finding
 
@@ -73,14 +72,14 @@ class Sources:
 def _touches(directory: Path, relative_to: Path | None) -> Iterator[Touch]:
     for path in sorted(directory.glob("*.sql")):
         try:
-            statements = split(path.read_text(encoding="utf-8"))
+            statements = split(path.read_bytes().decode("utf-8-sig"))
         except (OSError, UnicodeDecodeError):
             continue
         name = path.as_posix()
         if relative_to is not None and path.is_relative_to(relative_to):
             name = path.relative_to(relative_to).as_posix()
         for statement in statements:
-            touch = _touch(name, statement)
+            touch = _touch(shown(name), statement)
             if touch is not None:
                 yield touch
 
@@ -89,10 +88,10 @@ def _touch(file: str, statement: Statement) -> Touch | None:
     text = significant(statement.text)
     definition = _DEFINITION.match(text)
     if definition is not None:
-        names = frozenset(shown(_plain(name)) for name in definition.groupdict().values() if name)
+        names = frozenset(_plain(shown(name)) for name in definition.groupdict().values() if name)
         return Touch(file, statement.line, names, "")
     if _MANY.match(text):
-        return Touch(file, statement.line, frozenset(), text)
+        return Touch(file, statement.line, frozenset(), shown(text))
     return None
 
 
@@ -123,13 +122,26 @@ def _candidates(name: str) -> Iterator[frozenset[str]]:
 
 
 def _plain(name: str) -> str:
-    """``public . "Notes"`` → ``Notes``; ``app.notes`` → ``app.notes``."""
-    schema, *rest = parts(name)
+    """``public . "notes"`` → ``notes``; ``app."Notes"`` as it is: without ``public``, quoted where it has to be."""
+    schema, *rest = map(_written, parts(name))
     return ".".join(rest if rest and schema == "public" else (schema, *rest))
 
 
-def _mentions(text: str, name: str) -> bool:
+_LOWER = re.compile(r"[a-z_][a-z0-9_$]*")
+
+
+def _written(part: str) -> str:
+    return part if _LOWER.fullmatch(part) else '"' + part.replace('"', '""') + '"'
+
+
+def _mention(name: str) -> re.Pattern[str]:
     """By its schema and name; what is in ``public`` also by its name alone, but not in another schema."""
-    spaced = re.escape(name).replace(r"\.", r"\W{0,3}\.\W{0,3}")
-    prefix = "" if "." in name else r"(?:public\W{0,3}\.\W{0,3})?"
-    return re.search(rf'(?<![\w$.])(?<!\. )(?<!\."){prefix}"?{spaced}(?![\w$])', text) is not None
+    each = [_pattern(part) for part in parts(name)]
+    prefix = "" if len(each) > 1 else rf"(?:{_pattern('public')} ?\. ?)?"
+    return re.compile(rf'(?<![\w$.])(?<!\. )(?<!\.")(?<!""){prefix}{" ?[.] ?".join(each)}')
+
+
+def _pattern(part: str) -> str:
+    if _LOWER.fullmatch(part):
+        return rf'"?{re.escape(part)}(?![\w$])"?'
+    return re.escape(_written(part))
