@@ -22,7 +22,6 @@ Source: frames recorded from the genuine server v2.129.8.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +59,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     join_ref: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class UserBroadcast:
+class UserBroadcast(msgspec.Struct, frozen=True, gc=False):
     """A user's broadcast in binary form (kinds 3 and 4): its payload goes through unread."""
 
     topic: str

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
+from msgspec import structs
 
 from realtime_toolkit import tasks
 from realtime_toolkit.phoenix import Message, UserBroadcast
@@ -397,7 +398,7 @@ class Server:
             text = "UnableToReplayMessages: Realtime was unable to replay messages"
             raise JoinError(text) from None
         channel.replayed = {id_ for id_, _ in found}
-        return [dataclasses.replace(message, join_ref=channel.join_ref) for _, message in found]
+        return [structs.replace(message, join_ref=channel.join_ref) for _, message in found]
 
     async def tell_replication_ready(self, channel: Subscriber) -> None:
         await self.reader.connected.wait()
