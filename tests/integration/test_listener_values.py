@@ -298,3 +298,30 @@ async def test_a_row_nested_too_deep_is_named_and_the_rest_goes_on(
 
 def as_pair(ref: RowRef) -> tuple[str, str]:
     return ref.table, ref.key
+
+
+KEYS = ["1.50", "1000", "-0.0000001", "9" * 5000, "1" * 4301 + ".10"]
+
+
+@pytest.mark.parametrize("odd", [["text"]], indirect=True)
+async def test_a_key_of_any_length_is_the_same_on_both_sides(
+    stack: LocalStack, db: Connection, user: str, odd: Values
+) -> None:
+    table = f"{odd.schema}.keyed"
+    await db.execute(
+        f"create table {table} (id numeric primary key, scope int not null);"
+        f"alter table {table} enable row level security; grant select on {table} to authenticated;"
+        f"create policy p on {table} for select to authenticated using (true);"
+        f"select public.track_table('{table}'::regclass, 'odd_values', 'scope')"
+    )
+    async with following(stack, user, SCOPE, timing=PATIENT) as (listener, heard):
+        for key in KEYS:
+            await db.execute(f"insert into {table} values (%s::text::numeric, 1)", [key])
+        await equal(stack, user, listener, heard, len(KEYS))
+        assert {ref.key for ref in listener.replica} == {f"[{key}]" for key in KEYS}
+        await listener.resync()
+        assert listener.replica.agrees
+        await db.execute(f"delete from {table}")
+        await heard.until(lambda: not heard.rows)
+        assert heard.via == {"live": 2 * len(KEYS)}
+    await db.execute(f"select public.untrack_table('{table}'::regclass)")

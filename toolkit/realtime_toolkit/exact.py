@@ -23,7 +23,8 @@ DEPTH = 500
 
 _MARK = re.compile(rb"[\[\]{},:]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_PART = 1024
+_PART = 256
+"""Bytes looked at together: short, so that no nesting makes a part expensive."""
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 

@@ -296,7 +296,7 @@ def measure_changes(env: dict[str, str], user: str) -> dict[str, float]:
 
 
 def run_listen_bench(progress: Callable[[str], None]) -> dict[str, Any]:
-    """Everything; takes about two minutes. The keys of ``measured`` are those of :data:`TARGETS`, and a few more."""
+    """Everything; takes about a minute. The keys of ``measured`` are those of :data:`TARGETS`, and a few more."""
     stack = Helper(keep_stack)
     user = str(uuid.uuid4())
     try:
