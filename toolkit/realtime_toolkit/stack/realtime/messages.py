@@ -106,9 +106,9 @@ def _integer(value: Any) -> int | None:
 
 
 async def stored(
-    connection: AsyncConnection[Any], topic: str, replay: Replay
+    connection: AsyncConnection[Any], topic: str, replay: Replay, join_ref: Any
 ) -> list[tuple[str, Message | UserBroadcast]]:
-    """The last messages since then, oldest first, by their ids, as a replay sends them."""
+    """The last messages since then, oldest first, by their ids, as a replay sends them to the join ``join_ref``."""
     cursor = await connection.execute(
         "select id::text, event, payload, binary_payload from realtime.messages "
         "where topic = %s and private and extension = 'broadcast' and inserted_at >= %s "
@@ -116,16 +116,19 @@ async def stored(
         "order by inserted_at desc limit %s",
         [topic, replay.since, replay.limit],
     )
-    return [(row[0], _replayed(f"realtime:{topic}", *row)) for row in await cursor.fetchall()][::-1]
+    return [(row[0], _replayed(f"realtime:{topic}", join_ref, *row)) for row in await cursor.fetchall()][::-1]
 
 
-def _replayed(topic: str, id_: str, event: str, payload: Any, binary: Any) -> Message | UserBroadcast:
+def _replayed(
+    topic: str, join_ref: Any, id_: str, event: str, payload: Any, binary: Any
+) -> Message | UserBroadcast:
     meta = {"id": id_, "replayed": True}
     if binary is not None:
-        return UserBroadcast(topic, event, bytes(binary), is_json=False, metadata=orjson.dumps(meta))
-    return Message(
-        topic, "broadcast", {"event": event, "payload": payload, "type": "broadcast", "meta": meta}
-    )
+        return UserBroadcast(
+            topic, event, bytes(binary), is_json=False, metadata=orjson.dumps(meta), join_ref=join_ref
+        )
+    told = {"event": event, "payload": payload, "type": "broadcast", "meta": meta}
+    return Message(topic, "broadcast", told, None, join_ref)
 
 
 # --- partitions -----------------------------------------------------------------------------------

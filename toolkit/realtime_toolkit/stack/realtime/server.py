@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
-from msgspec import structs
 
 from realtime_toolkit import tasks
 from realtime_toolkit.phoenix import Message, UserBroadcast
@@ -391,14 +390,14 @@ class Server:
             if self.faults.armed and (cap := self.faults.strike("replay-capped")):
                 replay = dataclasses.replace(replay, limit=int(cap.number))
             async with self.auth.use() as connection:
-                found = await messages.stored(connection, channel.name, replay)
+                found = await messages.stored(connection, channel.name, replay, channel.join_ref)
         except messages.ReplayError as error:
             raise JoinError(str(error)) from None
         except psycopg.Error:
             text = "UnableToReplayMessages: Realtime was unable to replay messages"
             raise JoinError(text) from None
         channel.replayed = {id_ for id_, _ in found}
-        return [structs.replace(message, join_ref=channel.join_ref) for _, message in found]
+        return [message for _, message in found]
 
     async def tell_replication_ready(self, channel: Subscriber) -> None:
         await self.reader.connected.wait()
