@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from realtime_toolkit.stack.auth.keys import Keys
-from realtime_toolkit.stack.front import NO_KEY, WRONG_KEY, bearer
+from realtime_toolkit.stack.front.gateway import NO_KEY, WRONG_KEY, bearer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -19,7 +19,8 @@ from realtime_toolkit.settings import mint_token
 from realtime_toolkit.stack.auth.accounts import Accounts
 from realtime_toolkit.stack.auth.endpoints import auth_app
 from realtime_toolkit.stack.auth.keys import Keys
-from realtime_toolkit.stack.front import Gateway, RestProxy
+from realtime_toolkit.stack.front.gateway import Gateway, RestProxy
+from realtime_toolkit.stack.front.serving import FrontServer, front_server
 from realtime_toolkit.stack.postgres.branches import Branch, Trunk
 from realtime_toolkit.stack.postgres.container import Container, remove_recorded
 from realtime_toolkit.stack.postgres.external import External, drop_recorded
@@ -34,7 +35,6 @@ from realtime_toolkit.stack.realtime.app import RealtimeServer
 from realtime_toolkit.stack.realtime.faults import Faults
 from realtime_toolkit.stack.realtime.limits import Limits
 from realtime_toolkit.stack.rest import PostgRest, find_postgrest
-from realtime_toolkit.stack.serving import FrontServer, front_server
 from realtime_toolkit.tasks import spawn
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from realtime_toolkit.stack import bodies
 from realtime_toolkit.stack.auth.accounts import (
     EMAIL_EXISTS,
     SAME_PASSWORD,
@@ -32,6 +31,7 @@ from realtime_toolkit.stack.auth.accounts import (
     password_matches,
     user_json,
 )
+from realtime_toolkit.stack.front.gateway import bodies
 
 if TYPE_CHECKING:
     from starlette.requests import Request

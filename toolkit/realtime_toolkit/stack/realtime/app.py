@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from realtime_toolkit.phoenix import Vsn
-from realtime_toolkit.stack.hosts import admits
+from realtime_toolkit.stack.front.hosts import admits
 from realtime_toolkit.stack.realtime import sockets
 from realtime_toolkit.stack.realtime.faults import Faults
 from realtime_toolkit.stack.realtime.limits import Limits

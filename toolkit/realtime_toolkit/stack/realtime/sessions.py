@@ -17,7 +17,7 @@ import psycopg
 from realtime_toolkit import phoenix
 from realtime_toolkit.errors import ProtocolError
 from realtime_toolkit.phoenix import Message, UserBroadcast, Vsn
-from realtime_toolkit.stack.bodies import is_text
+from realtime_toolkit.stack.front.bodies import is_text
 from realtime_toolkit.stack.realtime import join, tokens
 from realtime_toolkit.stack.realtime.channels import Channel, Push
 from realtime_toolkit.stack.realtime.framing import frame

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import httpx
 
-from realtime_toolkit.stack.hosts import admits
+from realtime_toolkit.stack.front.hosts import admits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
