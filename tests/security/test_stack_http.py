@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 from realtime_toolkit import phoenix
 from realtime_toolkit.phoenix import Message, Vsn
 from realtime_toolkit.stack import LocalStack
-from realtime_toolkit.stack.front.gateway import serving
+from realtime_toolkit.stack.front import serving
 from realtime_toolkit.stack.front.hosts import admits
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from realtime_toolkit.stack.auth.accounts import (
     password_matches,
     user_json,
 )
-from realtime_toolkit.stack.front.gateway import bodies
+from realtime_toolkit.stack.front import bodies
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from realtime_toolkit.errors import InputError
-from realtime_toolkit.stack.front.gateway import bodies
+from realtime_toolkit.stack.front import bodies
 from realtime_toolkit.stack.realtime.faults import KINDS
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from realtime_toolkit import phoenix
 from realtime_toolkit.errors import ProtocolError
 from realtime_toolkit.phoenix import Message, UserBroadcast
-from realtime_toolkit.stack.front.gateway import bodies
+from realtime_toolkit.stack.front import bodies
 from realtime_toolkit.stack.realtime import authorization, tokens
 from realtime_toolkit.stack.realtime.access import Reader
 from realtime_toolkit.stack.realtime.authorization import Context, Policies
