@@ -10,7 +10,6 @@ import pytest
 from tests.integration.acting import Connection, acting, call, column, new_id, sqlstate, value
 
 if TYPE_CHECKING:
-
     from realtime_toolkit.stack import LocalStack
 
 STAMPS = {"created_at", "updated_at", "version", "changed_in"}

@@ -7,7 +7,8 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any
 
-from realtime_toolkit.errors import ToolkitError
+from realtime_toolkit.errors import SchemaError, ToolkitError
+from realtime_toolkit.tasks import theirs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -32,18 +33,26 @@ async def persist(
     call: Callable[[], Awaitable[T]],
     *,
     patience: float,
+    worked: bool = False,
     pause: Callable[[float], Awaitable[Any]] = asyncio.sleep,
 ) -> T:
-    """Repeat an idempotent call while it fails with a retryable error, for ``patience`` seconds."""
+    """Repeat an idempotent call while it fails with a retryable error, for ``patience`` seconds.
+
+    ``worked``: its like have worked before, so that a schema that fails is one that is being migrated. Raises
+    :class:`~realtime_toolkit.tasks.NotOursError` where the call was cancelled, and not by us.
+    """
     clock = asyncio.get_running_loop().time
     deadline = clock() + patience
     for tries, delay in enumerate(backoff()):
         try:
-            return await call()
+            return await theirs(call, "a write")
         except ToolkitError as error:
-            if not error.retryable or clock() + delay >= deadline:
+            delay = max(delay, error.retry_after or 0.0)
+            passes = error.retryable or (worked and isinstance(error, SchemaError))
+            if not passes or clock() + delay >= deadline:
                 raise
-            level = logging.INFO if tries else logging.WARNING  # one line an outage
-            log.log(level, "%s; trying again", error)
+            log.log(
+                logging.DEBUG if tries else logging.WARNING, "%s; trying again", error
+            )  # one line an outage
         await pause(delay)
     raise AssertionError("backoff() has no end")
