@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BUSY = {408, 425, 429}
 _UNREADY = {"", "PGRST000", "PGRST001", "PGRST002", "PGRST003"}
 """No database, no schema cache, no free connection; and an empty code is PostgREST's for a backend that has died."""
-_PASSING_TOKEN = re.compile("issued at future|not yet valid", re.I)
+_PASSING_TOKEN = re.compile("issued ?at ?future|not ?yet ?valid", re.I)
 """The clocks of two servers differ for a moment, with opaque keys, too (supabase/supabase#49655)."""
 _KEY = re.compile("api ?key", re.I)
 _LONGEST_WAIT = 60.0
