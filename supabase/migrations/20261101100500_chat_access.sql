@@ -51,6 +51,8 @@ create policy realtime_watermarks_clear_own on public.realtime_watermarks for de
 -- of the next migrations. Those are SECURITY INVOKER, which keeps RLS on whatever happens, and mark the one
 -- statement they make; grants by column would stop them as well. The mark is worth nothing in another
 -- transaction, and no API lets a client set it.
+-- A new row begins as new rows do, whatever a client sends for the worker's columns, as with the stamps of tracking;
+-- one that says it has ended is refused rather than run, and so is every change.
 
 create function realtime_toolkit.mark_work(begins boolean) returns void
 language sql set search_path = ''
@@ -99,14 +101,23 @@ create function realtime_toolkit.client_says_task() returns trigger
 language plpgsql set search_path = ''
 as $$
 declare
-  untouched constant jsonb := '{"status": "pending", "progress": 0, "error": null, "attempt": 1, "lease_owner": null,
-    "lease_expires_at": null, "started_at": null, "completed_at": null}';
-  said text[];
+  said text[] := '{}';
 begin
   if realtime_toolkit.is_work() then
     return new;
   elsif tg_op = 'INSERT' then
-    said := realtime_toolkit.differing(to_jsonb(new), untouched);
+    if new.status = 'running' then
+      new.status := 'pending';
+    elsif new.status <> 'pending' then
+      said := '{status}';
+    end if;
+    new.attempt := 1;
+    new.progress := 0;
+    new.error := null;
+    new.lease_owner := null;
+    new.lease_expires_at := null;
+    new.started_at := null;
+    new.completed_at := null;
   else
     said := realtime_toolkit.differing(to_jsonb(new),
       to_jsonb(old) - '{id, conversation_id, created_at, updated_at, version, changed_in}'::text[]);
@@ -137,12 +148,13 @@ begin
   if realtime_toolkit.is_work() then
     return new;
   elsif tg_op = 'INSERT' then
-    said := realtime_toolkit.differing(to_jsonb(new), '{"attempt": 1, "status": "pending"}')
-      || case when new.role = 'system' then array['role'] else '{}' end
-      || case when not own and new.content <> '' then array['content'] else '{}' end;
-    if own and new.status = 'completed' then
-      said := array_remove(said, 'status');
+    if new.status = 'streaming' then
+      new.status := 'pending';
     end if;
+    new.attempt := 1;
+    said := case when new.role = 'system' then array['role'] else '{}' end
+      || case when not own and new.content <> '' then array['content'] else '{}' end
+      || case when new.status = 'pending' or (own and new.status = 'completed') then '{}' else array['status'] end;
   else
     said := realtime_toolkit.differing(to_jsonb(new),
       to_jsonb(old) - '{id, conversation_id, created_at, updated_at, version, changed_in}'::text[]);

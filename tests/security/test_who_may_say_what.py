@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import httpx
+import psycopg
 import pytest
 
 from tests.integration.acting import Connection, acting, call, column, new_id, sqlstate, value
@@ -21,10 +22,9 @@ SAMPLES = {
     "prompt": "'another'", "role": "'tool'", "content": "'another'", "task_id": "gen_random_uuid()",
     "version": "99", "changed_in": "'5'", "created_at": "now()", "updated_at": "now()",
 }  # fmt: skip
-MAY_INSERT = {
-    "tasks": {"id", "conversation_id", "agent_role", "prompt"},
-    "messages": {"id", "conversation_id", "task_id", "role"},
-}
+MAY_INSERT = {"tasks": {"agent_role", "prompt"}, "messages": {"task_id", "role"}}
+REFUSED_AT_INSERT = {"tasks": {"status"}, "messages": {"status", "content"}}
+"""Of an assistant's message. The rest is as in every new row, whatever was sent."""
 MAY_UPDATE: dict[str, set[str]] = {"tasks": {"agent_role", "prompt"}, "messages": set()}
 """Of a pending task and an assistant's message."""
 
@@ -49,20 +49,25 @@ async def columns(db: Connection, table: str) -> set[str]:
 async def test_each_column_that_a_client_inserts(
     db: Connection, user: str, conversation: str, task: str, table: str
 ) -> None:
-    refused, kept = set(), set()
+    fresh = f"insert into {table} (conversation_id) values (%s) returning to_jsonb({table})"
+    refused, taken = set(), set()
     for name in sorted(await columns(db, table) - KEYS):
         sample = repr(task) if name == "task_id" else SAMPLES[name]
-        query = f"insert into {table} (conversation_id, {name}) values ('{conversation}', {sample})"
+        query = (
+            f"insert into {table} (conversation_id, {name}) values (%s, {sample}) returning to_jsonb({table})"
+        )
         async with db.transaction(force_rollback=True), acting(db, user):
+            untouched = await value(db, fresh, conversation)
             try:
-                assert await sqlstate(db, query) == "42501"
+                made = await value(db, query, conversation)
+                taken |= {key for key in made if made[key] != untouched[key]}
+            except psycopg.errors.InsufficientPrivilege:
                 refused.add(name)
-            except AssertionError:
-                kept.add(name)
+                raise psycopg.Rollback from None
         async with db.transaction(force_rollback=True), acting(db, role="anon"):
-            assert await sqlstate(db, query) == "42501"
-    assert kept - STAMPS == MAY_INSERT[table] - KEYS
-    assert refused == await columns(db, table) - STAMPS - MAY_INSERT[table]
+            assert await sqlstate(db, query, conversation) == "42501"
+    assert taken - STAMPS - KEYS == MAY_INSERT[table]
+    assert refused == REFUSED_AT_INSERT[table]
 
 
 @pytest.mark.parametrize("table", ["tasks", "messages"])
@@ -177,12 +182,14 @@ async def test_no_row_of_one_user_stops_the_reaper(db: Connection, user: str, co
     )
     async with db.transaction(force_rollback=True):
         async with acting(db, user):
-            assert await sqlstate(db, insert, conversation, "2020-01-01", 2147483647) == "42501"
+            forged = await value(db, insert, conversation, "2020-01-01", 2147483647)
+        state = "select status || attempt from tasks where id = %s"
+        assert await value(db, state, forged) == "pending1"
         for _ in range(3):
             await value(db, insert, conversation, "2020-01-01", 2147483647)
         victim = str(await value(db, insert, conversation, "2026-01-01", 1))
         assert victim in await call(db, "reap_tasks", max=2)
-        assert await value(db, "select status || attempt from tasks where id = %s", victim) == "pending2"
+        assert await value(db, state, victim) == "pending2"
 
 
 async def test_a_task_that_cannot_be_claimed_is_passed_over(
@@ -238,7 +245,10 @@ async def test_what_runs_sql_from_its_arguments_has_no_route(
 async def test_over_http_as_a_user(stack: LocalStack, user: str, conversation: str, task: str) -> None:
     headers = {"apikey": stack.anon_key, "Authorization": f"Bearer {stack.token(user)}"}
     row = {"conversation_id": conversation, "attempt": 2147483647, "status": "running", "lease_owner": "x"}
+    new = {**headers, "Prefer": "return=representation"}
     async with httpx.AsyncClient(base_url=f"{stack.url}/rest/v1", headers=headers) as http:
-        assert (await http.post("/tasks", json=row)).status_code == 403
+        (made,) = (await http.post("/tasks", json=row, headers=new)).json()
+        assert (made["attempt"], made["status"], made["lease_owner"]) == (1, "pending", None)
+        assert (await http.post("/tasks", json={**row, "status": "failed"})).status_code == 403
         assert (await http.patch(f"/tasks?id=eq.{task}", json={"attempt": 5})).status_code == 403
         assert (await http.post("/rpc/cancel_task", json={"task": task})).json()["status"] == "cancelled"

@@ -78,8 +78,10 @@ def _token_passes(detail: str, renewable: bool) -> bool:
 def _redirect(line: str, answer: Plain) -> ToolkitError:
     """A call is never repeated elsewhere; one that is sent elsewhere for good has the wrong address."""
     if answer.status in (301, 308):
-        target = re.match(r"https?://[^/@?#]+", answer.location)
-        return ConfigError(f"{line}: the address is another one{f', {target[0]}' if target else ''}")
+        target = re.match(r"(https?://)(?:[^/?#]*@)?([^/?#@]+)", answer.location)
+        return ConfigError(
+            f"{line}: the address is another one{f', {target[1]}{target[2]}' if target else ''}"
+        )
     return StoreUnavailable(line)
 
 
