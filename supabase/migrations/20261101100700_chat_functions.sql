@@ -307,31 +307,37 @@ revoke all on function realtime_toolkit.pieces(uuid, integer), realtime_toolkit.
 grant execute on function realtime_toolkit.pieces(uuid, integer), realtime_toolkit.assembled(uuid, integer)
   to authenticated, service_role;
 
--- However a task ends (its worker says so, a user cancels it, somebody sets it), what is unfinished of its messages
--- ends with it, in the same transaction and with the text that is stored: nothing stays streaming for ever, whoever
--- dies. A completed task's unfinished message has failed. A user's own words are not of the task's making.
+-- However a task ends (its worker says so, a user cancels or deletes it, somebody sets it), what is unfinished of
+-- its messages ends with it, in the same transaction and with the text that is stored: nothing stays streaming for
+-- ever, whoever dies. A completed task's unfinished message has failed. A user's own words are not of the task's
+-- making, and a message that never had a task is its writer's alone, who may come back to it.
 create function realtime_toolkit.end_messages() returns trigger
 language plpgsql set search_path = ''
 as $$
 declare
+  ended constant public.tasks := case tg_op when 'DELETE' then old else new end;
   unfinished public.messages;
   stored text;
 begin
+  if tg_op = 'DELETE' and not exists (select from public.conversations c where c.id = ended.conversation_id) then
+    return old;  -- all of it goes
+  end if;
   for unfinished in
     select * from public.messages m
-    where m.task_id = new.id and m.status in ('pending', 'streaming') and m.role <> 'user' for no key update
+    where m.task_id = ended.id and m.status in ('pending', 'streaming') and m.role <> 'user' for no key update
   loop
     select string_agg(p.body, '' order by p.seq) filter (where p.fits) into stored
     from realtime_toolkit.pieces(unfinished.id, unfinished.attempt) p;
-    unfinished.status := case new.status when 'completed' then 'failed' else new.status end;
+    unfinished.status := case ended.status when 'failed' then 'failed' when 'completed' then 'failed'
+      else 'cancelled' end;
     unfinished.content := coalesce(stored, unfinished.content);
     perform realtime_toolkit.put_message(unfinished);
   end loop;
-  return null;
+  return ended;
 end
 $$;
 comment on function realtime_toolkit.end_messages() is
-  'AFTER a task has ended: ends what is unfinished of its messages, with the text that is stored.';
+  'AFTER a task has ended, BEFORE it is deleted: ends what is unfinished of its messages, with the text that is stored.';
 
 -- … and one that comes too late has ended before it began. FOR SHARE waits for whoever is just ending the task.
 create function realtime_toolkit.end_late_message() returns trigger
@@ -356,6 +362,8 @@ revoke all on function realtime_toolkit.end_messages(), realtime_toolkit.end_lat
 create trigger end_messages after update of status on public.tasks
   for each row when (old.status <> new.status and new.status in ('completed', 'failed', 'cancelled'))
   execute function realtime_toolkit.end_messages();
+create trigger end_deleted_messages before delete on public.tasks
+  for each row execute function realtime_toolkit.end_messages();
 create trigger end_late_message before insert on public.messages
   for each row
   when (new.task_id is not null and new.status in ('pending', 'streaming') and new.role <> 'user')

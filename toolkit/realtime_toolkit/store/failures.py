@@ -69,7 +69,7 @@ def error_for(code: str | None, what: str, detail: str, sent: Iterable[Any] = ()
 
 
 def _quotes(detail: str, sent: Iterable[Any]) -> bool:
-    return any(f'"{value}"' in detail for value in sent if value is not None)
+    return any(f'"{value}"' in detail or f"'{value}'" in detail for value in sent if value is not None)
 
 
 def one_line(text: str) -> str:
