@@ -130,6 +130,10 @@ async def cancels_itself() -> None:
     await asyncio.sleep(0)
 
 
+async def leaves() -> None:
+    raise GeneratorExit
+
+
 def raises_cancelled() -> Any:
     raise asyncio.CancelledError
 
@@ -150,6 +154,7 @@ HARMS: dict[str, tuple[Callable[[], Any], tuple[Any, ...]]] = {
         ("failed", "CancelledError", "failed", "a"),
     ),
     "cancels itself": (lambda: yields("a", then=cancels_itself), ("cancelled", None, "cancelled", "a")),
+    "leaves": (lambda: yields("a", then=leaves), ("cancelled", None, "cancelled", "a")),
     "closing fails": (lambda: Stubborn(fails), ("completed", None, "completed", "fine")),
     "closing hangs": (lambda: Stubborn(hangs), ("completed", None, "completed", "fine")),
     "closing is cancelled": (

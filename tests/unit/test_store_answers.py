@@ -115,6 +115,10 @@ def test_a_refused_token_is_asked_for_again_and_a_key_is_not() -> None:
     expired = Plain(401, "", told("PGRST303", "JWT expired"))
     assert answer_error("x", expired, renewable=True).retryable
     assert not answer_error("x", expired, renewable=False).retryable
+    anon = Plain(401, "", told("42501", "permission denied for function claim_task"))
+    assert answer_error("x", anon, renewable=True).retryable
+    assert not answer_error("x", anon, renewable=False).retryable
+    assert not answer_error("x", Plain(403, "", anon.body), renewable=True).retryable
     key = Plain(401, "", b'{"message": "Invalid API key", "hint": "Double check your API key."}')
     assert not answer_error("x", key, renewable=True).retryable
 

@@ -56,7 +56,7 @@ def answer_error(
     if 300 <= answer.status < 400:
         return _redirect(line, answer)
     if code and not code.startswith("PGRST"):
-        return _database(code, what, detail, answer, sent)
+        return _database(error_for(code, what, detail, sent), answer, renewable)
     if answer.status == 401 or (answer.status == 403 and told is not None):
         return Unauthorized(line, retryable=_token_passes(detail, renewable))
     if code in _UNREADY or answer.status >= 500 or answer.status in _BUSY or answer.status == 403:
@@ -64,8 +64,11 @@ def answer_error(
     return error_for(code, what, detail, sent)
 
 
-def _database(code: str, what: str, detail: str, answer: Plain, sent: Iterable[Any]) -> ToolkitError:
-    error = error_for(code, what, detail, sent)
+def _database(error: ToolkitError, answer: Plain, renewable: bool) -> ToolkitError:
+    if isinstance(error, Unauthorized) and answer.status == 401 and renewable:
+        return Unauthorized(
+            str(error), retryable=True
+        )  # we came as anon: the callable may have a token next time
     if type(error) is StoreError and (answer.status >= 500 or answer.status in _BUSY):
         return StoreUnavailable(str(error), retry_after=_retry_after(answer.retry_after))
     return error

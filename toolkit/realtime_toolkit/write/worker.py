@@ -84,7 +84,8 @@ class Worker:
         """Work until stopped. A cancellation cancels the tasks that run, and records that.
 
         Raises what makes claiming senseless (the caller's own mistake: a wrong key, an address that is none, a
-        database without our migrations), after the tasks that run have ended.
+        database without our migrations), after the tasks that run have ended. Where a callable gives the tokens, a
+        refused one is no mistake: it is asked again.
         """
         slots = [
             spawn(self._slot(), f"{self._name}, slot {number}", self._part_ended)
@@ -152,7 +153,9 @@ class Worker:
                 await theirs(partial(self._on_outcome, outcome), "on_outcome", within=self._grace)
         except ToolkitError as error:
             log.error("task %s: %s", task["id"], scrub(in_short(error)))
-        except Exception as error:  # nobody else will ever see it
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # nobody else will ever see it
             log.error("task %s: %s", task["id"], scrub("".join(traceback.format_exception(error))))
 
     async def _tokens(self, task: Row) -> AsyncIterator[str]:
