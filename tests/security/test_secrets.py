@@ -47,6 +47,12 @@ def test_secrets_are_scrubbed(text: str) -> None:
     assert "***" in scrub(text)
 
 
+def test_a_log_takes_whatever_it_is() -> None:
+    text = scrub("a\0b\x1b[2J \ud83d \u009b é😀\n\tc")
+    assert text == "a\\x00b\\x1b[2J \\ud83d \\x9b é😀\n\tc"
+    text.encode()
+
+
 def test_the_rest_of_a_text_stays() -> None:
     text = "append_chunk at db.test:5432: no answer in time; the key of task 8d0f5d66 is (id)=(7), tokens: closed"
     assert scrub(text.replace("tokens: ", "")) == text.replace("tokens: ", "")

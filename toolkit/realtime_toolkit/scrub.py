@@ -1,4 +1,4 @@
-"""Text for a log or a message, without the secrets that exceptions like to quote."""
+"""Text for a log or a message, without the secrets that exceptions like to quote, and fit for any terminal or file."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ _SECRETS = (
         r"\1***",
     ),
 )
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def scrub(text: str) -> str:
-    """The text with ``***`` for what looks like a password, a key or a token.
+    """The text with ``***`` for what looks like a password, a key or a token; control characters escaped.
 
     >>> scrub("401 for https://api.test/v1?key=sk-live-1234 by Bearer abcdefgh")
     '401 for https://api.test/v1?key=*** by Bearer ***'
     """
     for secret, instead in _SECRETS:
         text = secret.sub(instead, text)
-    return text
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -285,8 +285,11 @@ class Run:
 
         def ended(error: BaseException | None) -> None:
             if not over:
-                is_ours = isinstance(error, Exception)
-                reasons.append(error if is_ours else NotOursError("the keeper of the lease was cancelled"))  # type: ignore[arg-type]
+                reasons.append(
+                    error
+                    if isinstance(error, Exception)
+                    else NotOursError("the lease's keeper was cancelled")
+                )
                 owner.cancel()
 
         keeper = spawn(self._keep_lease(), f"lease of task {self._task}", ended)
