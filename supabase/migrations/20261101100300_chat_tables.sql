@@ -6,7 +6,7 @@ create table public.conversations (
   id uuid primary key default gen_random_uuid(),
   -- No foreign key to auth.users: with third-party auth a user need not be there.
   user_id uuid not null default auth.uid(),
-  title text not null default '' check (octet_length(title) <= 4096)
+  title text not null default '' check (octet_length(title) <= 8388608)
 );
 comment on table public.conversations is 'A conversation and the user it belongs to.';
 create index conversations_user_id_idx on public.conversations (user_id);
@@ -17,7 +17,7 @@ create table public.tasks (
   id uuid primary key default gen_random_uuid(),
   conversation_id uuid not null references public.conversations on delete cascade,
   agent_role text not null default 'assistant' check (octet_length(agent_role) <= 200),
-  prompt text not null default '' check (octet_length(prompt) <= 4194304),
+  prompt text not null default '' check (octet_length(prompt) <= 8388608),
   status text not null default 'pending'
     check (status in ('pending', 'running', 'completed', 'failed', 'cancelled')),
   progress real not null default 0 check (progress between 0 and 1),

@@ -151,7 +151,7 @@ async def test_one_statement_of_a_worker_opens_nothing_for_the_next(
 
 
 LIMITS = {
-    "conversations.title": 4096, "tasks.prompt": 4 << 20, "tasks.agent_role": 200, "messages.content": 64 << 20,
+    "conversations.title": 8 << 20, "tasks.prompt": 8 << 20, "tasks.agent_role": 200, "messages.content": 64 << 20,
 }  # fmt: skip
 
 
