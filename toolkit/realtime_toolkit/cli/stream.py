@@ -71,12 +71,7 @@ def store_for(config: Settings, user: str | None) -> RestStore:
     if user is None and config.access_token is None:
         return RestStore(config.require("url"), config.require("service_role_key"))
     refuse_expired(user_token(config, user), now=time.time())
-    given = token_of(config, user)
-    return RestStore(
-        config.require("url"),
-        config.require("anon_key"),
-        token=(lambda: given) if isinstance(given, str) else given,
-    )
+    return RestStore(config.require("url"), config.require("anon_key"), token_of(config, user))
 
 
 def refuse_expired(token: str, *, now: float) -> None:
