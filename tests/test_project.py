@@ -162,7 +162,7 @@ def test_the_thinking_does_no_io(name: str) -> None:
     assert not imported_at_run_time(modules()[name]) & NO_IO
 
 
-OWNED = ("write", "store", "retry", "tokens")
+OWNED = ("write", "store", "follow", "prove", "replica", "retry", "tokens")
 """Packages in which no task ends without its owner knowing, and no limit of time mistakes a cancellation."""
 UNOWNED = re.compile(
     r"(asyncio|loop|asyncio\.get_(running|event)_loop\(\))"

@@ -68,7 +68,8 @@ comment on table public.message_chunks is
 -- A mark in the log addressed to one user: what was committed before it has been sent when it arrives.
 create table public.realtime_watermarks (
   id uuid primary key default gen_random_uuid(),
-  user_id uuid not null default auth.uid(),
+  -- The token's sub, whatever its form: third-party auth has others than UUIDs.
+  user_id text not null default (auth.jwt() ->> 'sub') check (length(user_id) between 1 and 500),
   mark text not null check (length(mark) <= 200),
   created_at timestamptz not null default now(),
   unique (user_id, id)

@@ -37,11 +37,11 @@ create policy message_chunks_add_own on public.message_chunks for insert to auth
   with check (conversation_id in (select c.id from public.conversations c where c.user_id = (select auth.uid())));
 
 create policy realtime_watermarks_read_own on public.realtime_watermarks for select to authenticated
-  using (user_id = (select auth.uid()));
+  using (user_id = (select auth.jwt() ->> 'sub'));
 create policy realtime_watermarks_add_own on public.realtime_watermarks for insert to authenticated
-  with check (user_id = (select auth.uid()));
+  with check (user_id = (select auth.jwt() ->> 'sub'));
 create policy realtime_watermarks_clear_own on public.realtime_watermarks for delete to authenticated
-  using (user_id = (select auth.uid()));
+  using (user_id = (select auth.jwt() ->> 'sub'));
 
 -- What a client may say ----------------------------------------------------------------------------
 

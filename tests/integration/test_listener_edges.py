@@ -292,6 +292,8 @@ async def test_a_user_of_third_party_auth_is_followed(stack: LocalStack, db: Con
             assert list(listener.replica.rows(table)) == ["[1]"]
             await db.execute(f"insert into {table} values (3, '{someone}', 'live')")
             await reaches(listener, lambda: len(listener.replica) == 2)
+            async with RestStore(stack.url, stack.anon_key, lambda: stack.token(someone)) as source:
+                assert (await reconcile(listener, source)).ok
 
 
 async def test_a_project_with_private_channels_only_is_followed(user: str) -> None:
@@ -429,18 +431,16 @@ async def test_what_a_server_that_polls_has_in_flight_is_no_loss(user: str) -> N
 
 
 async def test_a_diverged_verdict_takes_synced_back_and_mends(
-    stack: LocalStack, db: Connection, user: str, kind: str
+    stack: LocalStack, db: Connection, user: str, conversation: str
 ) -> None:
-    async with (
-        tracked(db, kind) as table,
-        following(stack, user, Scope(kind, "1"), timing=PATIENT) as (listener, heard),
-    ):
+    scope = Scope("conversation", conversation)
+    async with following(stack, user, scope, timing=PATIENT) as (listener, heard):
         stack.faults.inject("batch-lost")
-        await db.execute(f"insert into {table} values (1, '1', 'lost')")
+        await db.execute("insert into tasks (conversation_id, prompt) values (%s, 'lost')", [conversation])
         async with RestStore(stack.url, stack.anon_key, lambda: stack.token(user)) as source:
             verdict = await reconcile(listener, source)
         assert verdict.kind == "diverged"
-        await heard.until(lambda: len(heard.rows) == 1)
+        await heard.until(lambda: len(heard.rows) == 2)
         await asyncio.wait_for(listener.synced(), LIMIT)
         assert heard.states[-2:] == [State.SYNCING, State.SYNCED]
 

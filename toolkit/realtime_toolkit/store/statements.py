@@ -128,7 +128,9 @@ class Store(ABC):
     async def watermark(self, user_id: str, mark: str) -> str:
         """Commit a watermark row addressed to this user; returns its id."""
         row = {"id": str(uuid4()), "user_id": user_id, "mark": mark}
-        return str((await self._create("realtime_watermarks", row))["id"])
+        check(f"insert into realtime_watermarks at {self.where}", {"user": user_id, "mark": mark})
+        made = await self._insert("realtime_watermarks", row)
+        return str((made or row)["id"])
 
     async def clear_watermarks(self, user_id: str, older_than: float) -> int:
         """Delete this user's watermarks of more than ``older_than`` seconds ago; returns how many."""
