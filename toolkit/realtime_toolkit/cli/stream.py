@@ -31,6 +31,7 @@ from realtime_toolkit.cli.shell import (
 )
 from realtime_toolkit.errors import ConfigError, InputError, NotFound, Unauthorized
 from realtime_toolkit.model import RowRef, Scope
+from realtime_toolkit.shown import shown_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -339,7 +340,7 @@ def print_plain(event: Event) -> None:
     kind = fields.pop("type")
     click.echo(
         f"{now()} {kind:9} "
-        + " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+        + " ".join(f"{name}={shown_once(str(value))}" for name, value in fields.items() if value is not None)
     )
 
 
