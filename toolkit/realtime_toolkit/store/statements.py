@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -11,6 +12,7 @@ from realtime_toolkit.errors import ContentMismatch, NotFound, StoreError, Unaut
 from realtime_toolkit.exact import loads
 from realtime_toolkit.model import Digest, Glance, Row, Scope, SyncedRow, SyncPage, TrackedTable
 from realtime_toolkit.store.arguments import check
+from realtime_toolkit.store.failures import one_line
 from realtime_toolkit.store.pages import Answer, Item, Page, Part
 
 if TYPE_CHECKING:
@@ -353,12 +355,17 @@ class Store(ABC):
         return self._read(function, read, await self._run(function, args))
 
     def _read(self, what: str, read: Callable[[bytes], T], text: bytes) -> T:
-        """``retryable``: a gateway may answer for a while with a page of its own."""
         try:
             return read(text)
         except (ValueError, RecursionError, ArithmeticError) as error:
-            detail = "the answer is not JSON; is it a Supabase address?"
-            raise StoreError(f"{what} at {self.where}: {detail}", retryable=True) from error
+            # A gateway may answer for a while with a page of its own.
+            passes = _is_no_json(text)
+            detail = (
+                "is not JSON; is it a Supabase address?"
+                if passes
+                else f"cannot be read: {one_line(str(error))}"
+            )
+            raise StoreError(f"{what} at {self.where}: the answer {detail}", retryable=passes) from error
 
     def _row(self, function: str, answer: Any, *columns: str) -> Row:
         """The answer, if it is an object with these; a server that is none of ours may say anything."""
@@ -392,6 +399,16 @@ class Store(ABC):
 
     @abstractmethod
     async def _delete(self, table: str, *where: Filter) -> int: ...
+
+
+def _is_no_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def _digest(data: Row) -> Digest:
