@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from realtime_toolkit.errors import ConfigError, InputError, StoreUnavailable, Unauthorized
+from realtime_toolkit.errors import ConfigError, InputError, StoreClosed, StoreUnavailable, Unauthorized
 from realtime_toolkit.events import Recovered, State, StateChanged
 from realtime_toolkit.follow.listener import Listener, Timing
 from realtime_toolkit.model import Scope
@@ -210,6 +210,31 @@ async def test_a_kind_that_nobody_tracks_is_raised_and_not_retried(stack: LocalS
                 await asyncio.wait_for(listener.synced(), LIMIT)
         finally:
             await listener.close()
+
+
+async def test_a_closed_source_is_raised_before_and_after_it_was_synced(
+    stack: LocalStack, user: str, conversation: str
+) -> None:
+    source = RestStore(stack.url, stack.anon_key, lambda: stack.token(user))
+    made = [
+        Listener(
+            stack.url,
+            stack.anon_key,
+            lambda: stack.token(user),
+            f"conversation:{conversation}",
+            source,
+            timing=replace(QUICK, check=0.1),
+        )
+        for _ in range(2)
+    ]
+    async with source, made[0]:
+        await asyncio.wait_for(made[0].synced(), LIMIT)
+        await source.__aexit__(None, None, None)
+        with pytest.raises(StoreClosed):
+            await asyncio.wait_for(made[0].wait_closed(), LIMIT)
+    async with made[1]:
+        with pytest.raises(StoreClosed):
+            await asyncio.wait_for(made[1].synced(), LIMIT)
 
 
 # --- migrations under live subscribers ---

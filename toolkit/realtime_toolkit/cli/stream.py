@@ -438,10 +438,10 @@ def print_verdict(verdict: Verdict, as_json: bool) -> None:
               "committed": verdict.committed, "live": verdict.live, "recovered": verdict.recovered,
               "lost": verdict.lost, "delivery_ratio": ratio, "lag_ms": verdict.lag_ms, **differing})  # fmt: skip
         return
-    click.echo(f"{verdict.kind}: {verdict.scope}, {verdict.rows} rows")
+    click.echo(shown_once(f"{verdict.kind}: {verdict.scope}, {verdict.rows} rows"))
     for name, rows in differing.items():
         for row in rows:
-            click.echo(f"  {name:8} {row['table']} {row['key']}")
+            click.echo(shown_once(f"  {name:8} {row['table']} {row['key']}"))
     if verdict.committed:
         say(
             f"{verdict.committed} changes: {verdict.live} live, {verdict.recovered} recovered by a sync, "

@@ -121,6 +121,11 @@ class Replica:
         self._paging: Paging | None = None
         self._passed: str | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"<Replica of {self.scope}: {len(self)} rows of {len(self.tables)} tables, cursor {self.cursor}>"
+        )
+
     # --- reading ------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
