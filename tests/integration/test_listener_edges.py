@@ -455,19 +455,25 @@ async def test_what_a_server_that_polls_has_in_flight_is_no_loss(user: str) -> N
             assert heard.via["sync"] == 0
 
 
-async def test_a_diverged_verdict_takes_synced_back_and_mends(
-    stack: LocalStack, db: Connection, user: str, conversation: str
-) -> None:
-    scope = Scope("conversation", conversation)
-    async with following(stack, user, scope, timing=PATIENT) as (listener, heard):
-        stack.faults.inject("batch-lost")
-        await db.execute("insert into tasks (conversation_id, prompt) values (%s, 'lost')", [conversation])
-        async with RestStore(stack.url, stack.anon_key, lambda: stack.token(user)) as source:
+async def test_a_diverged_verdict_takes_synced_back_and_mends(user: str) -> None:
+    """On a stack of its own: a table that another test drops would have everybody subscribed, and synced, anew."""
+    async with LocalStack(migrations="supabase/migrations") as stack, connect(stack.database_url) as db:
+        async with RestStore(stack.url, stack.service_role_key) as service:
+            conversation = (await service.create_conversation(user_id=user))["id"]
+        scope = Scope("conversation", conversation)
+        async with (
+            following(stack, user, scope, timing=PATIENT) as (listener, heard),
+            RestStore(stack.url, stack.anon_key, lambda: stack.token(user)) as source,
+        ):
+            stack.faults.inject("batch-lost")
+            await db.execute(
+                "insert into tasks (conversation_id, prompt) values (%s, 'lost')", [conversation]
+            )
             verdict = await reconcile(listener, source)
-        assert verdict.kind == "diverged"
-        await heard.until(lambda: len(heard.rows) == 2)
-        await asyncio.wait_for(listener.synced(), LIMIT)
-        assert heard.states[-2:] == [State.SYNCING, State.SYNCED]
+            assert verdict.kind == "diverged"
+            await heard.until(lambda: len(heard.rows) == 2)
+            await asyncio.wait_for(listener.synced(), LIMIT)
+            assert heard.states[-2:] == [State.SYNCING, State.SYNCED]
 
 
 async def test_a_gateways_page_is_never_the_reason(stack: LocalStack, user: str, conversation: str) -> None:
