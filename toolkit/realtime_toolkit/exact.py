@@ -35,6 +35,10 @@ class Unreadable(ValueError):
 
 def loads(text: str | bytes) -> Any:
     """The value. Raises :class:`ValueError` for what is not JSON, :class:`Unreadable` for what is too deep."""
+    if len(text) > 2 * DEPTH and _is_deep(text if isinstance(text, bytes) else text.encode(errors="replace")):
+        raise Unreadable(
+            f"is nested deeper than {DEPTH} levels"
+        )  # how deep a reader goes depends on the Python
     try:
         return _decoder.decode(text)
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
@@ -42,10 +46,6 @@ def loads(text: str | bytes) -> Any:
 
 
 def _carefully(text: str | bytes) -> Any:
-    if _is_deep(text if isinstance(text, bytes) else text.encode(errors="replace")):
-        raise Unreadable(
-            f"is nested deeper than {DEPTH} levels"
-        )  # how deep json goes differs from Python to Python
     try:
         return json.loads(text, parse_float=Decimal, parse_int=_integer, parse_constant=_no_constant)
     except RecursionError:
@@ -81,8 +81,6 @@ def _written(value: Any) -> str:
 
 def read_row(text: bytes) -> dict[str, Any]:
     """A row: an object that is not too deep. Raises :class:`Unreadable` for anything else."""
-    if len(text) > 2 * DEPTH and _is_deep(text):
-        raise Unreadable(f"is nested deeper than {DEPTH} levels")
     try:
         row = loads(text)
     except ValueError as error:
