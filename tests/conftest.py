@@ -1,21 +1,67 @@
-"""One migrated stack for the whole session, and what most tests need of it."""
+"""One migrated stack for the whole session, and what most tests need of it.
+
+With ``--supabase-external`` a project that is already there takes its place (``make test-external``). Tests marked
+``needs_stack`` are skipped then, and the others are as slow as :class:`~tests.external.pacing.Pace` tells them.
+"""
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from realtime_toolkit.errors import ConfigError, Unreachable
 from realtime_toolkit.stack.realtime.limits import Limits
+from tests.external.pacing import Budget, Pace
+from tests.external.project import allowed, left_as_found
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from realtime_toolkit.stack import LocalStack
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "needs_stack(why): not on a project that is already there, for this reason"
+    )
+    if config.getoption("--supabase-external"):
+        try:
+            allowed(os.environ)
+        except (ConfigError, Unreachable) as refusal:
+            raise pytest.UsageError(str(refusal)) from None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--supabase-external"):
+        for item in items:
+            for marker in item.iter_markers("needs_stack"):
+                item.add_marker(pytest.mark.skip(reason=marker.args[0]))
+
+
+@pytest.fixture(scope="session")
+def external(request: pytest.FixtureRequest) -> bool:
+    """Whether the tests run on a project that is already there."""
+    return bool(request.config.getoption("--supabase-external"))
+
+
+@pytest.fixture(scope="session")
+def pace(external: bool) -> Pace:
+    return Pace(Budget() if external else None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_project(external: bool) -> Iterator[None]:
+    if external:
+        with left_as_found(allowed(os.environ)):
+            yield
+    else:
+        yield
 
 
 @pytest.fixture(scope="session")
