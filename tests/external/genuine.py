@@ -2,7 +2,7 @@
 
 A stack in a process of its own, with the genuine server's delays and its default limits (100 changes a second on
 average over a minute, what is above them dropped without a word), where ``postgres`` has just the rights it has on
-hosted Supabase, and no migration has been applied. Its warnings go to stderr: a penalty is one.
+hosted Supabase, no fault can be injected, and no migration has been applied. When changes are dropped, stderr says so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ import logging
 import os
 import sys
 
+from starlette.applications import Starlette
+
 from realtime_toolkit.stack import LocalStack
+
+DROPPING = "MessagePerSecondRateLimitReached"
 
 
 async def main(command: list[str]) -> int:
@@ -26,6 +30,13 @@ async def main(command: list[str]) -> int:
                 await running.wait()
 
 
+def say_when_changes_are_dropped() -> None:
+    said = logging.StreamHandler()
+    said.addFilter(lambda record: DROPPING in record.getMessage())
+    logging.basicConfig(handlers=[said], format="\nthe project: %(message)s")
+
+
 if __name__ == "__main__":
-    logging.basicConfig(format="the project: %(name)s: %(message)s")
+    sys.modules[LocalStack.__module__].admin_app = lambda *_: Starlette()  # only a stack has it
+    say_when_changes_are_dropped()
     sys.exit(asyncio.run(main(sys.argv[1:])))

@@ -46,6 +46,10 @@ WATERMARKS_OF_NOBODY = """
 delete from public.realtime_watermarks w
 where created_at >= %s and not exists (select from auth.users u where u.id = w.user_id)
 """
+# Of tables that were dropped as they were.
+REGISTRATIONS_OF_NOTHING = """
+delete from realtime_toolkit.tracked t where not exists (select from pg_class c where c.oid = t.relation)
+"""
 
 
 def allowed(env: Mapping[str, str]) -> ExternalProject:
@@ -108,6 +112,7 @@ def left_as_found(project: ExternalProject) -> Iterator[None]:
         yield
         db.execute(CONVERSATIONS_OF_NOBODY, [since])
         db.execute(WATERMARKS_OF_NOBODY, [since])
+        db.execute(REGISTRATIONS_OF_NOTHING)
         changed = sorted(before ^ objects(db))
     assert not changed, f"the tests left the project otherwise than they found it: {', '.join(changed)}"
 

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from realtime_toolkit import migrate
 from realtime_toolkit.store import PostgresStore, RestStore, Store
 from tests.integration.acting import Connection, connect
-from tests.integration.databases import baseline, database
+from tests.integration.databases import baseline, database, granted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -102,7 +102,7 @@ def _projects(stack: LocalStack, template: str) -> Iterator[Callable[..., str]]:
         def make(*scripts: Path | str) -> str:
             name = made.enter_context(database(stack, "project", template))
             url = make_conninfo(stack.database_url, dbname=name)
-            with psycopg.connect(url, autocommit=True) as there:
+            with granted(stack), psycopg.connect(url, autocommit=True) as there:
                 for script in scripts:
                     there.execute(script.encode() if isinstance(script, str) else script.read_bytes())
             return url
