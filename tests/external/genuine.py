@@ -37,6 +37,6 @@ def say_when_changes_are_dropped() -> None:
 
 
 if __name__ == "__main__":
-    sys.modules[LocalStack.__module__].admin_app = lambda *_: Starlette()  # only a stack has it
+    vars(sys.modules[LocalStack.__module__])["admin_app"] = lambda *_: Starlette()  # only a stack has it
     say_when_changes_are_dropped()
     sys.exit(asyncio.run(main(sys.argv[1:])))

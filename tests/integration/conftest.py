@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from realtime_toolkit import migrate
 from realtime_toolkit.store import PostgresStore, RestStore, Store
 from tests.integration.acting import Connection, connect
-from tests.integration.databases import baseline, database, granted
+from tests.integration.databases import baseline, database, maker, projects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -60,8 +59,7 @@ async def own(make_store: Callable[..., Any], user: str) -> AsyncIterator[Store]
 @pytest.fixture(scope="session")
 def elsewhere(stack: LocalStack) -> Iterator[str]:
     """A database of its own: publication and tables of these tests would be in the way of others'."""
-    with baseline(stack, "tracking") as name:
-        url = make_conninfo(stack.database_url, dbname=name)
+    with baseline(stack, "tracking") as url:
         migrate.apply_all(url, MIGRATIONS)
         with psycopg.connect(url, autocommit=True) as there:
             there.execute((HERE / "orders.sql").read_bytes())
@@ -77,48 +75,33 @@ async def there(elsewhere: str) -> AsyncIterator[Connection]:
 @pytest.fixture
 def empty_database(stack: LocalStack) -> Iterator[str]:
     """The address of a new database with nothing in it, as ``postgres``."""
-    with database(stack, "empty") as name:
-        yield make_conninfo(stack.database_url, dbname=name)
+    with maker(stack) as admin, database(admin, stack, "empty") as url:
+        yield url
 
 
 @pytest.fixture
 def another_database(stack: LocalStack) -> Iterator[str]:
     """A second one."""
-    with database(stack, "empty") as name:
-        yield make_conninfo(stack.database_url, dbname=name)
+    with maker(stack) as admin, database(admin, stack, "empty") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def baseline_template(stack: LocalStack) -> Iterator[str]:
     """The name of a database with what a Supabase project has before its first migration."""
-    with baseline(stack, "baseline") as name:
-        yield name
-
-
-@contextmanager
-def _projects(stack: LocalStack, template: str) -> Iterator[Callable[..., str]]:
-    with ExitStack() as made:
-
-        def make(*scripts: Path | str) -> str:
-            name = made.enter_context(database(stack, "project", template))
-            url = make_conninfo(stack.database_url, dbname=name)
-            with granted(stack), psycopg.connect(url, autocommit=True) as there:
-                for script in scripts:
-                    there.execute(script.encode() if isinstance(script, str) else script.read_bytes())
-            return url
-
-        yield make
+    with baseline(stack, "baseline") as url:
+        yield str(conninfo_to_dict(url)["dbname"])
 
 
 @pytest.fixture
 def project(stack: LocalStack, baseline_template: str) -> Iterator[Callable[..., str]]:
     """``project(*scripts)`` is the address of a new project's database after these scripts, as ``postgres``."""
-    with _projects(stack, baseline_template) as make:
+    with projects(stack, baseline_template) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
 def project_of(stack: LocalStack, baseline_template: str) -> Iterator[Callable[..., str]]:
     """The same for all tests of a module, which may share one."""
-    with _projects(stack, baseline_template) as make:
+    with projects(stack, baseline_template) as make:
         yield make

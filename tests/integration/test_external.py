@@ -103,7 +103,7 @@ def test_conversations_of_test_users_are_swept_up(migrated: dict[str, str]) -> N
 
 def test_what_is_left_behind_is_named(migrated: dict[str, str]) -> None:
     with (
-        pytest.raises(AssertionError, match="otherwise than they found it: .*type forgotten"),
+        pytest.raises(AssertionError, match=r"otherwise than they found it: .*type forgotten"),
         left_as_found(ExternalProject.from_env(migrated)),
     ):
         execute(migrated, "create table public.forgotten ()")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from realtime_toolkit.stack import LocalStack
+    from tests.external.pacing import Pace
 
 TEXT = "Ein Satz nach dem anderen. 一文ずつ。 🚆\n" * 40
 
@@ -115,14 +116,14 @@ async def writer(stack: LocalStack, db: Connection, user: str) -> AsyncIterator[
 
 
 async def test_ten_cuts_in_one_answer_lose_nothing_and_repeat_nothing(
-    stack: LocalStack, db: Connection, user: str, writer: Writer
+    stack: LocalStack, db: Connection, user: str, writer: Writer, pace: Pace
 ) -> None:
     rng = random.Random(7)
     async with proxy_to(stack) as proxy:
 
         async def cut() -> None:
             while proxy.cuts < 10:
-                await asyncio.sleep(rng.uniform(0.02, 0.25))
+                await asyncio.sleep(rng.uniform(0.02, 0.25) * pace.slower)
                 proxy.cut()
 
         scope = Scope("conversation", writer.conversation)
@@ -132,6 +133,7 @@ async def test_ten_cuts_in_one_answer_lose_nothing_and_repeat_nothing(
         ):
             cutting = asyncio.create_task(cut())
             while not cutting.done():
+                await pace.write(60)
                 await writer.stream(TEXT, seconds=0.5)
             await whole(db, user, writer.conversation, listener, heard)
             assert proxy.cuts == 10
