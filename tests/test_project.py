@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "toolkit" / "realtime_toolkit"
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "exact", "model", "events", "shown"}),
+    frozenset({"errors", "exact", "model", "events", "shown", "scrub"}),
     frozenset({"phoenix", "replica", "wal.decoder"}),
     frozenset({"settings", "tasks", "tokens", "retry", "store", "migrate", "wal", "follow"}),
     frozenset({"write", "prove", "verify"}),
@@ -160,6 +160,21 @@ def test_a_circle_would_be_found() -> None:
 @pytest.mark.parametrize("name", sorted(n for n in modules() if n in PURE or n.split(".")[0] in PURE))
 def test_the_thinking_does_no_io(name: str) -> None:
     assert not imported_at_run_time(modules()[name]) & NO_IO
+
+
+OWNED = ("write", "store", "follow", "prove", "replica", "retry", "tokens")
+"""Packages in which no task ends without its owner knowing, and no limit of time mistakes a cancellation."""
+UNOWNED = re.compile(
+    r"(asyncio|loop|asyncio\.get_(running|event)_loop\(\))"
+    r"\.(create_task|ensure_future|TaskGroup|wait_for|gather|shield|timeout|timeout_at)"
+)
+
+
+@pytest.mark.parametrize("name", sorted(n for n in modules() if n.split(".")[0] in OWNED))
+def test_tasks_and_limits_of_time_come_from_one_place(name: str) -> None:
+    """``tasks`` has what they need: ``spawn``, ``race``, ``end``, ``to_its_end``, ``Deadline``, ``happens``."""
+    called = [ast.unparse(node.func) for node in ast.walk(modules()[name]) if isinstance(node, ast.Call)]
+    assert not [function for function in called if UNOWNED.fullmatch(function)]
 
 
 def test_the_environment_is_read_in_one_place() -> None:

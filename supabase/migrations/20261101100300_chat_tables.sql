@@ -1,11 +1,12 @@
 -- The chat schema: conversations, the tasks an agent does for them, messages, and the pieces a streamed
--- message arrives in. created_at, updated_at, version and changed_in come with tracking.
+-- message arrives in. created_at, updated_at, version and changed_in come with tracking. Every text has a
+-- limit, in bytes: no row may be too large to be claimed, synced or reaped. octet_length reads no TOAST.
 
 create table public.conversations (
   id uuid primary key default gen_random_uuid(),
   -- No foreign key to auth.users: with third-party auth a user need not be there.
   user_id uuid not null default auth.uid(),
-  title text not null default ''
+  title text not null default '' check (octet_length(title) <= 8388608)
 );
 comment on table public.conversations is 'A conversation and the user it belongs to.';
 create index conversations_user_id_idx on public.conversations (user_id);
@@ -15,14 +16,14 @@ create index conversations_user_id_idx on public.conversations (user_id);
 create table public.tasks (
   id uuid primary key default gen_random_uuid(),
   conversation_id uuid not null references public.conversations on delete cascade,
-  agent_role text not null default 'assistant',
-  prompt text not null default '',
+  agent_role text not null default 'assistant' check (octet_length(agent_role) <= 200),
+  prompt text not null default '' check (octet_length(prompt) <= 8388608),
   status text not null default 'pending'
     check (status in ('pending', 'running', 'completed', 'failed', 'cancelled')),
   progress real not null default 0 check (progress between 0 and 1),
-  error text,
+  error text check (octet_length(error) <= 4096),
   attempt integer not null default 1 check (attempt >= 1),
-  lease_owner text,
+  lease_owner text check (octet_length(lease_owner) <= 200),
   lease_expires_at timestamptz,
   started_at timestamptz,
   completed_at timestamptz,
@@ -39,7 +40,7 @@ create table public.messages (
   conversation_id uuid not null references public.conversations on delete cascade,
   task_id uuid,
   role text not null default 'assistant' check (role in ('user', 'assistant', 'system', 'tool')),
-  content text not null default '',
+  content text not null default '' check (octet_length(content) <= 67108864),
   status text not null default 'pending'
     check (status in ('pending', 'streaming', 'completed', 'failed', 'cancelled')),
   attempt integer not null default 1 check (attempt >= 1),
@@ -56,7 +57,7 @@ create table public.message_chunks (
   seq integer not null check (seq >= 0),
   conversation_id uuid not null,
   "position" integer not null check ("position" >= 0),
-  body text not null check (body <> ''),
+  body text not null check (body <> '' and octet_length(body) <= 131072),
   primary key (message_id, attempt, seq),
   unique (conversation_id, message_id, attempt, seq),
   foreign key (conversation_id, message_id) references public.messages (conversation_id, id) on delete cascade
@@ -67,7 +68,8 @@ comment on table public.message_chunks is
 -- A mark in the log addressed to one user: what was committed before it has been sent when it arrives.
 create table public.realtime_watermarks (
   id uuid primary key default gen_random_uuid(),
-  user_id uuid not null default auth.uid(),
+  -- The token's sub, whatever its form: third-party auth has others than UUIDs.
+  user_id text not null default (auth.jwt() ->> 'sub') check (length(user_id) between 1 and 500),
   mark text not null check (length(mark) <= 200),
   created_at timestamptz not null default now(),
   unique (user_id, id)

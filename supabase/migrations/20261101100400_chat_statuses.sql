@@ -40,11 +40,27 @@ create trigger move_status before update of status, attempt on public.messages
   for each row when (old.status is distinct from new.status or old.attempt is distinct from new.attempt)
   execute function realtime_toolkit.move_status('streaming');
 
--- When a task began and ended, also where a plain UPDATE (a user who cancels) moves it.
+create function realtime_toolkit.is_answered(task uuid) returns boolean
+language sql stable set search_path = ''
+as $$
+  select coalesce(bool_or(m.status = 'completed') and not bool_or(m.status in ('pending', 'streaming')), false)
+  from public.messages m
+  where m.task_id = is_answered.task and m.role = 'assistant'
+$$;
+comment on function realtime_toolkit.is_answered(uuid) is 'Whether all of a task''s answer is there, and some is.';
+revoke all on function realtime_toolkit.is_answered(uuid) from public, anon, authenticated, service_role;
+grant execute on function realtime_toolkit.is_answered(uuid) to authenticated, service_role;
+
+-- When a task began and ended, also where a plain UPDATE (a user who cancels) moves it. Whoever cancels a task
+-- whose answer is complete comes too late, though its worker has not said so yet: it is completed.
 create function realtime_toolkit.time_task() returns trigger
 language plpgsql set search_path = ''
 as $$
 begin
+  if old.status = 'running' and new.status = 'cancelled' and realtime_toolkit.is_answered(new.id) then
+    new.status := 'completed';
+    new.progress := 1;
+  end if;
   if new.status = 'pending' then
     new.started_at := null;
     new.lease_owner := null;

@@ -110,14 +110,23 @@ async def test_a_user_may_do_it_themselves(own: Store, conversation: str) -> Non
     await check(own, outcome.task_id, "completed", "All in one's own name.")
 
 
-async def test_an_iterator_that_raises_fails_the_task_with_its_reason(
-    service: Store, conversation: str
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({}, "ValueError"),
+        ({"on_error": str}, "the model fell\ufffdover\ufffd"),
+        ({"on_error": lambda error: 1 / 0}, "ValueError"),
+        ({"on_error": lambda error: None}, "ValueError"),
+    ],
+)
+async def test_an_iterator_that_raises_fails_the_task_with_a_reason_that_is_chosen(
+    service: Store, conversation: str, options: Any, shown: str
 ) -> None:
     task, tokens = (await service.create_task(conversation))["id"], Tokens("so ", "far", then=fail)
     with pytest.raises(ValueError, match="the model"):
-        await run_task(service, task, tokens)
+        await run_task(service, task, tokens, **options)
     await check(service, task, "failed", "so far")
-    assert (await service.task(task))["error"] == "ValueError: the model fell\ufffdover\ufffd"
+    assert (await service.task(task))["error"] == shown
     assert tokens.closed
 
 
@@ -443,7 +452,7 @@ async def test_an_answer_that_cannot_even_begin_fails_its_task(service: Store, c
     worker.stop()
     await running
     await check(service, task, "failed", "")
-    assert (await service.task(task))["error"] == "LookupError: no such model"
+    assert (await service.task(task))["error"] == "LookupError"
 
 
 async def test_a_stopped_worker_finishes_what_it_has_and_cancels_what_takes_too_long(

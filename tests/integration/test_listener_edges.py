@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from realtime_toolkit.errors import ConfigError, InputError, StoreUnavailable, Unauthorized
+from realtime_toolkit.errors import ConfigError, InputError, StoreClosed, StoreUnavailable, Unauthorized
 from realtime_toolkit.events import Recovered, State, StateChanged
 from realtime_toolkit.follow.listener import Listener, Timing
 from realtime_toolkit.model import Scope
@@ -221,6 +221,31 @@ async def test_a_kind_that_nobody_tracks_is_raised_and_not_retried(stack: LocalS
             await listener.close()
 
 
+async def test_a_closed_source_is_raised_before_and_after_it_was_synced(
+    stack: LocalStack, user: str, conversation: str
+) -> None:
+    source = RestStore(stack.url, stack.anon_key, lambda: stack.token(user))
+    made = [
+        Listener(
+            stack.url,
+            stack.anon_key,
+            lambda: stack.token(user),
+            f"conversation:{conversation}",
+            source,
+            timing=replace(QUICK, check=0.1),
+        )
+        for _ in range(2)
+    ]
+    async with source, made[0]:
+        await asyncio.wait_for(made[0].synced(), LIMIT)
+        await source.__aexit__(None, None, None)
+        with pytest.raises(StoreClosed):
+            await asyncio.wait_for(made[0].wait_closed(), LIMIT)
+    async with made[1]:
+        with pytest.raises(StoreClosed):
+            await asyncio.wait_for(made[1].synced(), LIMIT)
+
+
 # --- migrations under live subscribers ---
 
 
@@ -301,6 +326,8 @@ async def test_a_user_of_third_party_auth_is_followed(stack: LocalStack, db: Con
             assert list(listener.replica.rows(table)) == ["[1]"]
             await db.execute(f"insert into {table} values (3, '{someone}', 'live')")
             await reaches(listener, lambda: len(listener.replica) == 2)
+            async with RestStore(stack.url, stack.anon_key, lambda: stack.token(someone)) as source:
+                assert (await reconcile(listener, source)).ok
 
 
 @own_stack
@@ -451,21 +478,25 @@ async def test_what_a_server_that_polls_has_in_flight_is_no_loss(polling: LocalS
             assert heard.via["sync"] == 0
 
 
-async def test_a_diverged_verdict_takes_synced_back_and_mends(
-    stack: LocalStack, db: Connection, user: str, kind: str
-) -> None:
-    async with (
-        tracked(db, kind) as table,
-        following(stack, user, Scope(kind, "1"), timing=PATIENT) as (listener, heard),
-    ):
-        stack.faults.inject("batch-lost")
-        await db.execute(f"insert into {table} values (1, '1', 'lost')")
-        async with RestStore(stack.url, stack.anon_key, lambda: stack.token(user)) as source:
+async def test_a_diverged_verdict_takes_synced_back_and_mends(user: str) -> None:
+    """On a stack of its own: a table that another test drops would have everybody subscribed, and synced, anew."""
+    async with LocalStack(migrations="supabase/migrations") as stack, connect(stack.database_url) as db:
+        async with RestStore(stack.url, stack.service_role_key) as service:
+            conversation = (await service.create_conversation(user_id=user))["id"]
+        scope = Scope("conversation", conversation)
+        async with (
+            following(stack, user, scope, timing=PATIENT) as (listener, heard),
+            RestStore(stack.url, stack.anon_key, lambda: stack.token(user)) as source,
+        ):
+            stack.faults.inject("batch-lost")
+            await db.execute(
+                "insert into tasks (conversation_id, prompt) values (%s, 'lost')", [conversation]
+            )
             verdict = await reconcile(listener, source)
-        assert verdict.kind == "diverged"
-        await heard.until(lambda: len(heard.rows) == 1)
-        await asyncio.wait_for(listener.synced(), LIMIT)
-        assert heard.states[-2:] == [State.SYNCING, State.SYNCED]
+            assert verdict.kind == "diverged"
+            await heard.until(lambda: len(heard.rows) == 2)
+            await asyncio.wait_for(listener.synced(), LIMIT)
+            assert heard.states[-2:] == [State.SYNCING, State.SYNCED]
 
 
 async def test_a_gateways_page_is_never_the_reason(stack: LocalStack, user: str, conversation: str) -> None:

@@ -135,6 +135,8 @@ async def test_ten_cuts_in_one_answer_lose_nothing_and_repeat_nothing(
             while not cutting.done():
                 await pace.write(60)
                 await writer.stream(TEXT, seconds=0.5)
+            await asyncio.wait_for(listener.synced(), LIMIT)
+            await writer.stream(TEXT, seconds=0.2)
             await whole(db, user, writer.conversation, listener, heard)
             assert proxy.cuts == 10
             assert listener.stats.sessions > 5

@@ -25,7 +25,8 @@ from tests.integration.acting import (
 TABLES = ["conversations", "tasks", "messages", "message_chunks", "realtime_watermarks"]
 FUNCTIONS = [
     "tracked_tables", "sync_scope", "digest_scope", "rows_scope", "claim_task", "renew_task", "finish_task",
-    "reap_tasks", "start_message", "append_chunk", "checkpoint_message", "finish_message", "resume_message",
+    "reap_tasks", "cancel_task", "begin_answer", "start_message", "append_chunk", "checkpoint_message",
+    "finish_message", "resume_message",
 ]  # fmt: skip
 
 
@@ -93,17 +94,19 @@ async def test_only_the_owner_writes(db: Connection, user: str, conversation: st
             "insert into messages (conversation_id, role, status) values (%s, 'user', 'completed')",
             [conversation],
         ),
-        (
-            "insert into message_chunks (message_id, attempt, seq, conversation_id, position, body) "
-            "values (%s, 1, 1, %s, 1, 'y')",
-            [message, conversation],
-        ),
         ("insert into conversations (user_id) values (%s)", [user]),
     ]
+    own_words = await value(
+        db, "insert into messages (conversation_id, role) values (%s, 'user') returning id", conversation
+    )
+    chunk = (
+        "insert into message_chunks (message_id, attempt, seq, conversation_id, position, body) "
+        "values (%s, 1, 1, %s, 1, 'y')"
+    )
     updates = [
         ("update conversations set title = 'new' where id = %s", [conversation]),
         ("update tasks set prompt = 'new' where conversation_id = %s", [conversation]),
-        ("update messages set content = 'new' where conversation_id = %s", [conversation]),
+        ("update messages set content = 'new' where id = %s", [own_words]),
     ]
     deletes = [
         ("delete from messages where conversation_id = %s", [conversation]),
@@ -115,11 +118,13 @@ async def test_only_the_owner_writes(db: Connection, user: str, conversation: st
             assert await sqlstate(db, query, *args) == "42501"
         for query, args in [*updates, *deletes]:
             assert (await db.execute(query, args)).rowcount == 0
+        assert await sqlstate(db, chunk, message, conversation) == "42501"
         assert await sqlstate(db, "update message_chunks set body = 'z'") == "42501"
         assert await sqlstate(db, "delete from message_chunks") == "42501"
     async with acting(db, user):
         for query, args in [*inserts, *updates, *deletes]:
             assert (await db.execute(query, args)).rowcount > 0
+        assert await sqlstate(db, chunk, message, conversation) == "42501"  # there is append_chunk
         assert await sqlstate(db, "update message_chunks set body = 'z'") == "42501"
 
 
@@ -200,10 +205,13 @@ async def test_nothing_hangs_on_two_conversations(
     other = await value(db, "insert into conversations (user_id) values (%s) returning id", new_id())
     task = await value(db, "insert into tasks (conversation_id) values (%s) returning id", other)
     message = await value(db, "insert into messages (conversation_id) values (%s) returning id", other)
+    values = {"mine": conversation, "task": task, "message": message}
     async with acting(db, user):
-        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        with pytest.raises((psycopg.errors.ForeignKeyViolation, psycopg.errors.InsufficientPrivilege)):
             async with db.transaction():
-                await db.execute(query, {"mine": conversation, "task": task, "message": message})
+                await db.execute(query, values)
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        await db.execute(query, values)
 
 
 @pytest.mark.usefixtures("chunk")

@@ -486,3 +486,132 @@ async def test_writers_of_one_message_at_once(stack: LocalStack, db: Connection,
         sha256=sha256(text),
     )
     assert await value(db, "select content from messages where id = %s", message) == text
+
+
+# The end of a task is the end of its messages
+
+
+async def half_streamed(db: Connection, task: str, message: str) -> None:
+    await call(db, "claim_task", worker="w", task=task)
+    await call(db, "start_message", message=message, attempt=1)
+    for seq, position, body in ((0, 0, "so "), (1, 3, "far"), (3, 9, "behind a hole")):
+        await call(db, "append_chunk", message=message, attempt=1, seq=seq, position=position, body=body)
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ("select finish_task('{0}', 'w', 1, 'failed', 'broken')", "failed"),
+        ("select finish_task('{0}', 'w', 1, 'cancelled')", "cancelled"),
+        ("select finish_task('{0}', 'w', 1, 'completed')", "failed"),
+        ("select cancel_task('{0}')", "cancelled"),
+        ("update tasks set status = 'cancelled' where id = '{0}'", "cancelled"),
+        ("update tasks set status = 'failed' where id = '{0}'", "failed"),
+        ("delete from tasks where id = '{0}'", "cancelled"),
+    ],
+)
+@pytest.mark.parametrize("who", ["service", "user"])
+async def test_however_a_task_ends_its_message_ends_with_the_text_there_is(
+    db: Connection, user: str, task: str, message: str, end: str, status: str, who: str
+) -> None:
+    await half_streamed(db, task, message)
+    if who == "service":
+        await db.execute(end.format(task))
+    elif "'failed' where" in end:
+        async with acting(db, user):
+            assert await sqlstate(db, end.format(task)) == "42501"
+        return
+    else:
+        async with acting(db, user):
+            await db.execute(end.format(task))
+    row = await value(db, "select to_jsonb(m) from messages m where id = %s", message)
+    assert (row["status"], row["content"]) == (status, "so far")
+
+
+async def test_deleting_a_conversation_in_the_middle_of_an_answer(
+    db: Connection, user: str, conversation: str, task: str, message: str
+) -> None:
+    await half_streamed(db, task, message)
+    async with acting(db, user):
+        await db.execute("delete from conversations where id = %s", [conversation])
+    assert await value(db, "select count(*) from messages where id = %s", message) == 0
+
+
+async def test_a_users_own_words_are_not_the_tasks(
+    db: Connection, conversation: str, task: str, message: str
+) -> None:
+    query = "insert into messages (conversation_id, task_id, role) values (%s, %s, 'user') returning id"
+    words = await value(db, query, conversation, task)
+    await call(db, "cancel_task", task=task)
+    assert await value(db, "select status from messages where id = %s", words) == "pending"
+
+
+async def test_a_message_and_the_end_of_its_task_at_the_same_moment(
+    db: Connection, other: Connection, conversation: str, task: str
+) -> None:
+    """Whichever comes first, no unfinished message is left."""
+    query = "insert into messages (conversation_id, task_id) values (%s, %s) returning id"
+    async with asyncio.TaskGroup() as group, db.transaction():
+        first = await value(db, query, conversation, task)
+        ending = group.create_task(call(other, "cancel_task", task=task))
+        await waiting(db, other.info.backend_pid)
+    assert ending.result()["status"] == "cancelled"
+    assert await value(db, "select status from messages where id = %s", first) == "cancelled"
+    late = await value(db, query, conversation, task)
+    assert await value(db, "select status from messages where id = %s", late) == "cancelled"
+
+
+async def test_an_answer_is_begun_once_and_by_whoever_has_the_task(
+    db: Connection, user: str, conversation: str, task: str
+) -> None:
+    assert await fails(db, "begin_answer", task, "w", 1) == "RT001"
+    await call(db, "claim_task", worker="w", task=task)
+    assert await fails(db, "begin_answer", task, "another", 1) == "RT001"
+    assert await fails(db, "begin_answer", new_id(), "w", 1) == "RT004"
+    begun = await call(db, "begin_answer", task=task, worker="w", attempt=1)
+    assert await call(db, "begin_answer", user, task=task, worker="w", attempt=1) == begun
+    assert (begun["conversation_id"], begun["task_id"], begun["role"], begun["status"]) == (
+        conversation, task, "assistant", "pending",
+    )  # fmt: skip
+    await expire(db, task)
+    await call(db, "reap_tasks")
+    await call(db, "claim_task", user, worker="v", task=task)
+    again = await call(db, "begin_answer", user, task=task, worker="v", attempt=2)
+    assert (again["id"], again["attempt"]) == (begun["id"], 2)
+    await call(db, "finish_task", task=task, worker="v", attempt=2, status="failed")
+    assert await fails(db, "begin_answer", task, "v", 2) == "RT002"
+
+
+async def test_an_answer_that_a_client_made_beforehand_is_of_this_attempt(
+    db: Connection, user: str, conversation: str, task: str
+) -> None:
+    await call(db, "claim_task", worker="w", task=task)
+    await expire(db, task)
+    await call(db, "reap_tasks")
+    async with acting(db, user):
+        query = "insert into messages (conversation_id, task_id) values (%s, %s) returning id"
+        made = str(await value(db, query, conversation, task))
+    await call(db, "claim_task", worker="v", task=task)
+    begun = await call(db, "begin_answer", task=task, worker="v", attempt=2)
+    assert (begun["id"], begun["attempt"]) == (made, 2)
+    assert (await call(db, "start_message", message=made, attempt=2))["status"] == "streaming"
+
+
+async def test_whoever_cancels_a_task_that_is_answered_comes_too_late(
+    db: Connection, user: str, task: str, message: str
+) -> None:
+    await call(db, "claim_task", worker="w", task=task)
+    await call(db, "finish_message", message=message, attempt=1, status="completed", length=0, sha256=None)
+    async with acting(db, user):
+        await db.execute("update tasks set status = 'cancelled' where id = %s", [task])
+    row = await value(db, "select to_jsonb(t) from tasks t where id = %s", task)
+    assert (row["status"], row["progress"]) == ("completed", 1)
+    done = await call(db, "finish_task", task=task, worker="w", attempt=1, status="completed")
+    assert done["status"] == "completed"
+
+
+async def test_only_ones_own_task_can_be_cancelled(db: Connection, user: str, task: str) -> None:
+    async with acting(db, new_id()):
+        assert await fails(db, "cancel_task", task) == "RT004"
+    assert (await call(db, "cancel_task", user, task=task))["status"] == "cancelled"
+    assert (await call(db, "cancel_task", user, task=task))["status"] == "cancelled"

@@ -6,7 +6,7 @@ import os
 import stat
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -115,7 +115,10 @@ def umask(mask: int) -> Iterator[None]:
 
 def readable_by_others(root: Path) -> list[str]:
     """Files and folders below, but for sockets, that anybody but their owner can use."""
-    found = [(path, path.lstat().st_mode) for path in (root, *root.rglob("*"))]
+    found = []
+    for path in (root, *root.rglob("*")):
+        with suppress(FileNotFoundError):  # Postgres is at work: some of its files live for a moment
+            found.append((path, path.lstat().st_mode))
     return [
         f"{path} {stat.filemode(mode)}" for path, mode in found if mode & 0o77 and not stat.S_ISSOCK(mode)
     ]

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from realtime_toolkit.errors import InputError
-from realtime_toolkit.events import Lost
+from realtime_toolkit.events import Lost, RowChanged
 from realtime_toolkit.model import (
     Change,
     ChangeType,
@@ -27,7 +27,7 @@ from realtime_toolkit.model import (
     row_hash,
 )
 from realtime_toolkit.replica.recovery import AskRows, resolve_doubts
-from realtime_toolkit.replica.replica import Replica, RowChanged
+from realtime_toolkit.replica.replica import Replica
 
 COLUMNS = ("id", "body", "created_at", "version", "changed_in")
 ITEMS = TrackedTable("public", "items", "scope", ("id",), COLUMNS)

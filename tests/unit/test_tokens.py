@@ -59,6 +59,13 @@ async def test_a_callback_that_fails_is_named_and_may_be_tried_again(callback: A
     assert caught.value.retryable
 
 
+async def test_what_a_callback_raised_is_told_to_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Unreachable) as caught:
+        await TokenSource(raises).current()
+    assert "connection refused" in caplog.text
+    assert "connection refused" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "token", [None, "", "a.b", "a.b.c", "sb_secret_x", "..", "a." + "W10=" + ".c", "\0.\0.\0"]
 )

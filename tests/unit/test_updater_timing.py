@@ -13,12 +13,21 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime_toolkit.errors import StaleAttempt, StoreUnavailable, Unreachable
+from realtime_toolkit.errors import (
+    InputError,
+    SchemaError,
+    StaleAttempt,
+    StoreUnavailable,
+    Unauthorized,
+    Unreachable,
+)
 from realtime_toolkit.model import Status
+from realtime_toolkit.tasks import NotOursError
 from realtime_toolkit.write.chunking import CHUNK_BYTES, Outbox
 from realtime_toolkit.write.updater import ThrottledMessageUpdater
 from tests.unit.virtual_time import now, run
@@ -512,6 +521,207 @@ def test_it_goes_on_behind_what_is_stored(mode: Any) -> None:
         sink.check("one two")
     else:
         assert sink.finished[0][4] == "one two"
+
+
+# Whose cancellation, whose mistake
+
+
+async def half_cancelled() -> None:
+    """As Python before 3.11.4 leaves a task in which a task group has failed."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    assert task.cancelling() == 1
+
+
+def test_a_cancellation_that_is_not_ours_is_a_failure() -> None:
+    sink = Sink()
+
+    async def stream() -> None:
+        async with updater(sink) as message:
+            await message.append("so far")
+            raise asyncio.CancelledError
+
+    async def job() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await stream()
+
+    run(job())
+    sink.check("so far", Status.FAILED)
+
+
+@pytest.mark.parametrize("failures", [[], [DOWN, DOWN], [StaleAttempt("over")]])
+def test_in_a_task_that_is_half_cancelled(failures: list[Exception]) -> None:
+    sink = Sink(failures=list(failures))
+
+    async def stream() -> None:
+        await half_cancelled()
+        async with updater(sink) as message:
+            await message.append("text")
+            await asyncio.sleep(10)
+
+    if any(isinstance(failure, StaleAttempt) for failure in failures):
+        with pytest.raises(StaleAttempt):
+            run(stream())
+    else:
+        run(stream())
+        sink.check("text")
+
+
+def test_a_block_that_makes_something_else_of_being_ended() -> None:
+    """A model's client may turn a cancellation into an error of its own: the reason stays the reason."""
+    sink = Sink(failures=[StaleAttempt("over")])
+
+    async def stream() -> None:
+        async with updater(sink) as message:
+            await message.append("text")
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                raise RuntimeError("the model's client was interrupted") from None
+
+    async def job() -> int:
+        with pytest.raises(StaleAttempt):
+            await stream()
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    assert run(job()) == 0
+
+
+def test_a_block_that_will_not_hear_of_it() -> None:
+    sink = Sink(failures=[StaleAttempt("over")])
+
+    async def stream() -> None:
+        async with updater(sink) as message:
+            await message.append("text")
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.sleep(1000)
+            with pytest.raises(StaleAttempt):
+                await message.append("more")
+            with pytest.raises(StaleAttempt):
+                await message.flush()
+
+    async def job() -> int:
+        with pytest.raises(StaleAttempt):
+            await stream()
+        await asyncio.sleep(1)  # nothing is left to be delivered
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    assert run(job()) == 0
+
+
+def test_a_writer_that_somebody_cancels_ends_the_block() -> None:
+    sink = Sink(takes=1)
+
+    async def stream() -> None:
+        async with updater(sink) as message:
+            await message.append("text")
+            await asyncio.sleep(0.5)
+            message._writer.cancel()
+            await asyncio.sleep(1000)
+
+    async def job() -> float:
+        with pytest.raises(NotOursError):
+            await stream()
+        return now()
+
+    assert run(job()) == 0.5
+
+
+def test_a_failure_while_the_block_ends_is_raised_and_nothing_is_cancelled() -> None:
+    sink = Sink(takes=1, failures=[StaleAttempt("over")])
+
+    async def stream() -> None:
+        async with updater(sink) as message:
+            await message.append("text")
+            await asyncio.sleep(0.5)
+
+    async def job() -> int:
+        with pytest.raises(StaleAttempt):
+            await stream()
+        await asyncio.sleep(1)
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    assert run(job()) == 0
+
+
+@pytest.mark.parametrize("takes", [0.0, 0.5])
+def test_a_scope_of_anyios_keeps_its_cancellation(takes: float) -> None:
+    sink = Sink(takes=takes)
+
+    async def stream() -> None:
+        with anyio.move_on_after(2) as scope:
+            async with updater(sink) as message:
+                await message.append("text")
+                await asyncio.sleep(1000)
+        assert scope.cancelled_caught
+        task = asyncio.current_task()
+        assert task is not None
+        assert not task.cancelling()
+        await asyncio.sleep(1)
+
+    run(stream())
+    sink.check("text", Status.CANCELLED)
+
+
+@pytest.mark.parametrize(
+    "passing", [SchemaError("no such function"), Unauthorized("issued at future", retryable=True)]
+)
+def test_what_passes_in_the_middle_of_an_answer_is_repeated(passing: Exception) -> None:
+    sink = Sink(failures=[passing] * 3)
+
+    async def stream() -> None:
+        async with updater(sink) as message:
+            await message.append("text")
+
+    run(stream())
+    sink.check("text")
+
+
+def test_a_wait_that_was_asked_for_is_kept() -> None:
+    sink = Sink(failures=[StoreUnavailable("busy", retry_after=30)])
+
+    async def stream() -> None:
+        async with updater(sink) as message:
+            await message.append("text")
+            await asyncio.sleep(60)
+
+    run(stream())
+    assert sink.chunks[0][0] >= 30
+
+
+def test_deltas_of_a_model() -> None:
+    sink = Sink()
+
+    async def stream() -> None:
+        async with updater(sink) as message:
+            for delta in (None, "", "text", None):
+                await message.append(delta)
+            wrong: Any
+            for wrong in (b"bytes", 7, ["a"]):
+                with pytest.raises(InputError, match=type(wrong).__name__):
+                    await message.append(wrong)
+
+    run(stream())
+    sink.check("text")
+
+
+@pytest.mark.parametrize("options", [{"mode": "rows"}, {"max_buffer": 0}])
+def test_options_that_cannot_be(options: Any) -> None:
+    with pytest.raises(InputError):
+        updater(Sink(), **options)
+
+
+def test_it_says_how_far_it_is() -> None:
+    assert repr(updater(Sink())) == "<ThrottledMessageUpdater message m, attempt 1: 0 of 0 characters stored>"
 
 
 EVENTS = st.lists(

@@ -8,18 +8,24 @@
     ├── Unreachable            nobody answers there                                    (retryable)
     │   └── GaveUp             … and the allowed number of attempts is used up
     ├── Unauthorized           wrong key, wrong or expired token, or a policy said no
+    │                          (retryable where another token, or the same a moment later, may do)
     ├── StackError             the local stack cannot start or has died
     ├── MigrationError         a migration failed, or its history does not fit
     ├── StoreError             the database refused a statement
     │   ├── StoreUnavailable   it may be repeated: connection lost, timeout, overload  (retryable)
+    │   ├── StoreClosed        the store was closed by its owner; a ConfigError, too
+    │   ├── SchemaError        a function, table or column is not there, or a policy or trigger failed
     │   ├── StaleAttempt       another worker has taken the task or message over
     │   ├── IllegalTransition  the status cannot go there
     │   └── ContentMismatch    stored text and sent text differ
     └── ProtocolError          a frame or WAL message that the protocol does not know
 
-``code`` is stable and meant for machines, ``retryable`` says whether repeating the same call may
-help, ``exit_code`` is what the command line exits with (1 a bad finding, 2 usage, 3 cannot connect or
-bad configuration).
+``code`` is stable and meant for machines, ``exit_code`` is what the command line exits with (1 a bad finding,
+2 usage, 3 cannot connect or bad configuration). ``retryable`` says whether repeating the same call may help, and
+``retry_after`` how many seconds the other side asked us to wait before. The caller's own mistakes are
+:class:`ConfigError`, :class:`InputError` and an :class:`Unauthorized` that is not retryable; a
+:class:`SchemaError` is final where a call is made for the first time, and passes (a migration is under way) where it
+has worked before.
 """
 
 from __future__ import annotations
@@ -31,8 +37,17 @@ class ToolkitError(Exception):
     """Root of the tree. ``str(error)`` is one line that names what failed and where."""
 
     code: ClassVar[str] = "error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
+    retry_after: float | None = None
     exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self, *args: object, retryable: bool | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(*args)
+        if retryable is not None:
+            self.retryable = retryable
+        self.retry_after = retry_after
 
 
 class ConfigError(ToolkitError):
@@ -86,6 +101,15 @@ class StoreUnavailable(StoreError):
     code = "store_unavailable"
     retryable = True
     exit_code = 3
+
+
+class StoreClosed(StoreError, ConfigError):
+    code = "store_closed"
+    exit_code = 3
+
+
+class SchemaError(StoreError):
+    code = "schema"
 
 
 class StaleAttempt(StoreError):

@@ -42,6 +42,10 @@ def loads(text: str | bytes) -> Any:
 
 
 def _carefully(text: str | bytes) -> Any:
+    if _is_deep(text if isinstance(text, bytes) else text.encode(errors="replace")):
+        raise Unreadable(
+            f"is nested deeper than {DEPTH} levels"
+        )  # how deep json goes differs from Python to Python
     try:
         return json.loads(text, parse_float=Decimal, parse_int=_integer, parse_constant=_no_constant)
     except RecursionError:

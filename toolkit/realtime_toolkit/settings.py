@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,15 +27,15 @@ class Settings:
 
     url: str | None = None
     """``SUPABASE_URL``: the project's base address, without a trailing slash."""
-    anon_key: str | None = None
+    anon_key: str | None = field(default=None, repr=False)
     """``SUPABASE_ANON_KEY``: the JWT of role ``anon``, or a publishable key."""
-    service_role_key: str | None = None
+    service_role_key: str | None = field(default=None, repr=False)
     """``SUPABASE_SERVICE_ROLE_KEY``: bypasses RLS; for workers, never for browsers."""
-    jwt_secret: str | None = None
+    jwt_secret: str | None = field(default=None, repr=False)
     """``SUPABASE_JWT_SECRET``: lets ``--user ID`` sign a token for that user (HS256)."""
-    access_token: str | None = None
+    access_token: str | None = field(default=None, repr=False)
     """``SUPABASE_ACCESS_TOKEN``: a user's own token, where the JWT secret is not at hand."""
-    database_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
     """``DATABASE_URL``: a session connection to Postgres (not a transaction pooler)."""
 
     @classmethod

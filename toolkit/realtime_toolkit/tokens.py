@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 from realtime_toolkit.errors import ConfigError, ToolkitError, Unreachable
+from realtime_toolkit.scrub import scrub
 from realtime_toolkit.tasks import NotOursError, theirs
+
+log = logging.getLogger(__name__)
 
 Token = str | Callable[[], str | Awaitable[str | None] | None] | None
 """A JWT, a callable (sync or async) that gives one, or nothing: then the project's key says who calls."""
@@ -56,7 +60,9 @@ class TokenSource:
         except (NotOursError, TimeoutError) as error:
             raise Unreachable(f"no token to be had: {error}") from error
         except Exception as error:
-            raise Unreachable(f"no token to be had: the callback raised {error!r}") from error
+            # What it says may hold a key, and this error may be shown to a user: the log has it, scrubbed.
+            log.warning("the token callback raised %s", scrub(repr(error)))
+            raise Unreachable(f"no token to be had: the callback raised {type(error).__name__}") from error
         if token is not None:
             _checked(token, Unreachable)
         return token

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
 
 from realtime_toolkit.cli.schema import migrations_here
 from realtime_toolkit.cli.shell import emit, json_flag, option, quiet, run, say
-from realtime_toolkit.errors import InputError
+from realtime_toolkit.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -93,46 +94,43 @@ def bench() -> None:
     """Measure, side by side in one run; the result is JSON."""
 
 
+def _measure(ctx: click.Context, name: str) -> None:
+    """Run ``run_<name>_bench``; exits 1 where a target is missed."""
+    try:
+        module = import_module(f"realtime_toolkit.bench.{name}")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"a bench needs {error.name!r}: pip install 'supabase-realtime-toolkit[stack]'"
+        ) from None
+    quiet()
+    report = getattr(module, f"run_{name}_bench")(say)
+    emit(report)
+    ctx.exit(0 if all(report["met"].values()) else 1)
+
+
 @bench.command("stack")
 @click.pass_context
 def bench_stack(ctx: click.Context) -> None:
     """Start, memory, latency and throughput of the local stack, beside their targets."""
-    from realtime_toolkit.bench.stack import run_stack_bench
-
-    report = run_stack_bench(say)
-    emit(report)
-    ctx.exit(0 if all(report["met"].values()) else 1)
+    _measure(ctx, "stack")
 
 
 @bench.command("verify")
 @click.pass_context
 def bench_verify(ctx: click.Context) -> None:
     """``verify`` on 200 tables and on our own schema, beside the targets."""
-    from realtime_toolkit.bench.verify import run_verify_bench
-
-    report = run_verify_bench(say)
-    emit(report)
-    ctx.exit(0 if all(report["met"].values()) else 1)
+    _measure(ctx, "verify")
 
 
 @bench.command("listen")
 @click.pass_context
 def bench_listen(ctx: click.Context) -> None:
     """What following costs, beside the stock client: CPU, changes a second, memory."""
-    from realtime_toolkit.bench.listen import run_listen_bench
-
-    report = run_listen_bench(say)
-    emit(report)
-    ctx.exit(0 if all(report["met"].values()) else 1)
+    _measure(ctx, "listen")
 
 
 @bench.command("truth")
 @click.pass_context
 def bench_truth(ctx: click.Context) -> None:
     """How long a listener says ``synced`` while it is behind, whatever the server does not tell."""
-    from realtime_toolkit.bench.truth import run_truth_bench
-
-    quiet()
-    report = run_truth_bench(say)
-    emit(report)
-    ctx.exit(0 if all(report["met"].values()) else 1)
+    _measure(ctx, "truth")

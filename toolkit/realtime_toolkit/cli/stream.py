@@ -31,6 +31,7 @@ from realtime_toolkit.cli.shell import (
 )
 from realtime_toolkit.errors import ConfigError, InputError, NotFound, Unauthorized
 from realtime_toolkit.model import RowRef, Scope
+from realtime_toolkit.shown import shown_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -71,12 +72,7 @@ def store_for(config: Settings, user: str | None) -> RestStore:
     if user is None and config.access_token is None:
         return RestStore(config.require("url"), config.require("service_role_key"))
     refuse_expired(user_token(config, user), now=time.time())
-    given = token_of(config, user)
-    return RestStore(
-        config.require("url"),
-        config.require("anon_key"),
-        token=(lambda: given) if isinstance(given, str) else given,
-    )
+    return RestStore(config.require("url"), config.require("anon_key"), token_of(config, user))
 
 
 def refuse_expired(token: str, *, now: float) -> None:
@@ -344,7 +340,7 @@ def print_plain(event: Event) -> None:
     kind = fields.pop("type")
     click.echo(
         f"{now()} {kind:9} "
-        + " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+        + " ".join(f"{name}={shown_once(str(value))}" for name, value in fields.items() if value is not None)
     )
 
 
@@ -442,10 +438,10 @@ def print_verdict(verdict: Verdict, as_json: bool) -> None:
               "committed": verdict.committed, "live": verdict.live, "recovered": verdict.recovered,
               "lost": verdict.lost, "delivery_ratio": ratio, "lag_ms": verdict.lag_ms, **differing})  # fmt: skip
         return
-    click.echo(f"{verdict.kind}: {verdict.scope}, {verdict.rows} rows")
+    click.echo(shown_once(f"{verdict.kind}: {verdict.scope}, {verdict.rows} rows"))
     for name, rows in differing.items():
         for row in rows:
-            click.echo(f"  {name:8} {row['table']} {row['key']}")
+            click.echo(shown_once(f"  {name:8} {row['table']} {row['key']}"))
     if verdict.committed:
         say(
             f"{verdict.committed} changes: {verdict.live} live, {verdict.recovered} recovered by a sync, "

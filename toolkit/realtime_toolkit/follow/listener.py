@@ -27,6 +27,7 @@ from realtime_toolkit.errors import (
     GaveUp,
     InputError,
     NotFound,
+    StoreClosed,
     ToolkitError,
     Unauthorized,
     Unreachable,
@@ -95,6 +96,8 @@ def is_final(error: Exception, *, synced_before: bool, token_is_over: bool) -> b
     """
     if isinstance(error, Unauthorized):
         return token_is_over
+    if isinstance(error, StoreClosed):
+        return True  # by the caller, who alone could open it again
     return isinstance(error, InputError | ConfigError) and not synced_before
 
 

@@ -29,17 +29,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from realtime_toolkit.errors import InputError
-from realtime_toolkit.events import (
-    Event,
-    Lost,
-    Recovered,
-    Resynced,
-    RowChanged,
-    State,
-    StateChanged,
-    TextAppended,
-    TextReset,
-)
+from realtime_toolkit.events import Event, Lost, RowChanged
 from realtime_toolkit.exact import Unreadable, dumps, read_row
 from realtime_toolkit.model import (
     Change,
@@ -65,7 +55,7 @@ from realtime_toolkit.replica.held import (
     newer,
     revives,
 )
-from realtime_toolkit.replica.journal import Journal, Question, Trace
+from realtime_toolkit.replica.journal import Journal, Question
 from realtime_toolkit.replica.transcript import MESSAGES, Transcripts
 
 if TYPE_CHECKING:
@@ -74,21 +64,6 @@ if TYPE_CHECKING:
     from realtime_toolkit.events import Via
     from realtime_toolkit.model import Digest, Row, SyncPage
     from realtime_toolkit.replica.transcript import Transcript
-
-__all__ = [
-    "Event",
-    "Journal",
-    "Lost",
-    "Recovered",
-    "Replica",
-    "Resynced",
-    "RowChanged",
-    "State",
-    "StateChanged",
-    "TextAppended",
-    "TextReset",
-    "Trace",
-]
 
 _FORMAT = 2
 _TOMBS = 10_000
@@ -145,6 +120,11 @@ class Replica:
         self._question: Question | None = None
         self._paging: Paging | None = None
         self._passed: str | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Replica of {self.scope}: {len(self)} rows of {len(self.tables)} tables, cursor {self.cursor}>"
+        )
 
     # --- reading ------------------------------------------------------------------------------------
 

@@ -8,7 +8,10 @@ never a key:
 - nobody listens there → :class:`~realtime_toolkit.errors.Unreachable`: nothing was sent;
 - no answer, a reset, overload → :class:`~realtime_toolkit.errors.StoreUnavailable`: it may have happened or not,
   so a caller repeats it only if it is idempotent, as everything here is but ``claim_task``;
-- wrong key, expired token, a policy's no → :class:`~realtime_toolkit.errors.Unauthorized`.
+- wrong key, expired token, a policy's no → :class:`~realtime_toolkit.errors.Unauthorized`, which is retryable where
+  another token may do, or the same one a moment later;
+- an argument that cannot be stored → :class:`~realtime_toolkit.errors.InputError`, before anything is sent;
+- a function that is not there, a policy or trigger that fails → :class:`~realtime_toolkit.errors.SchemaError`.
 """
 
 from realtime_toolkit.store.postgres import PostgresStore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -10,6 +11,8 @@ from uuid import uuid4
 from realtime_toolkit.errors import ContentMismatch, NotFound, StoreError, Unauthorized
 from realtime_toolkit.exact import loads
 from realtime_toolkit.model import Digest, Glance, Row, Scope, SyncedRow, SyncPage, TrackedTable
+from realtime_toolkit.store.arguments import check
+from realtime_toolkit.store.failures import one_line
 from realtime_toolkit.store.pages import Answer, Item, Page, Part
 
 if TYPE_CHECKING:
@@ -127,7 +130,9 @@ class Store(ABC):
     async def watermark(self, user_id: str, mark: str) -> str:
         """Commit a watermark row addressed to this user; returns its id."""
         row = {"id": str(uuid4()), "user_id": user_id, "mark": mark}
-        return str((await self._create("realtime_watermarks", row))["id"])
+        check(f"insert into realtime_watermarks at {self.where}", {"user": user_id, "mark": mark})
+        made = await self._insert("realtime_watermarks", row)
+        return str((made or row)["id"])
 
     async def clear_watermarks(self, user_id: str, older_than: float) -> int:
         """Delete this user's watermarks of more than ``older_than`` seconds ago; returns how many."""
@@ -141,7 +146,10 @@ class Store(ABC):
     async def create_conversation(
         self, title: str | None = None, *, user_id: str | None = None, id: str | None = None
     ) -> Row:
-        """A new conversation; ``user_id`` is the caller where it is not given (a service must give it)."""
+        """A new conversation; ``user_id`` is the caller where it is not given.
+
+        A service must give it; :class:`~realtime_toolkit.errors.InputError` where it does not.
+        """
         return await self._create(
             "conversations", {"id": id or str(uuid4()), "user_id": user_id, "title": title}
         )
@@ -174,10 +182,10 @@ class Store(ABC):
     ) -> Row | None:
         """Take the oldest pending task (or ``task``) under a lease; ``None`` if there is none."""
         wanted = None if roles is None else list(roles)
-        found: Row | None = await self._call(
+        found = await self._call(
             "claim_task", worker=worker, lease_seconds=lease_seconds, task=task, roles=wanted
         )
-        return found
+        return None if found is None else self._row("claim_task", found, "id", "conversation_id", "attempt")
 
     async def renew_task(
         self,
@@ -188,7 +196,7 @@ class Store(ABC):
         progress: float | None = None,
     ) -> Row:
         """Extend the lease: ``{"status", "lease_expires_at"}``, where ``cancelled`` may be seen."""
-        renewed: Row = await self._call(
+        renewed = await self._call(
             "renew_task",
             task=task,
             worker=worker,
@@ -196,20 +204,27 @@ class Store(ABC):
             lease_seconds=lease_seconds,
             progress=progress,
         )
-        return renewed
+        return self._row("renew_task", renewed, "status")
 
     async def finish_task(
         self, task: str, worker: str, attempt: int, status: str, error: str | None = None
     ) -> Row:
-        """Set the final status; the same outcome again is no error."""
-        finished: Row = await self._call(
+        """Set the final status, which ends the task's messages, too; the same outcome again is no error."""
+        finished = await self._call(
             "finish_task", task=task, worker=worker, attempt=attempt, status=str(status), error=error
         )
-        return finished
+        return self._row("finish_task", finished, "status")
+
+    async def cancel_task(self, task: str) -> Row:
+        """What a user says who wants no more of it: the task, which is as it was if it had ended before.
+
+        Its messages end with the text that is stored; a task whose answer is complete is completed.
+        """
+        return self._row("cancel_task", await self._call("cancel_task", task=task), "status")
 
     async def reap_tasks(self, max: int = 100) -> list[str]:
         """Return tasks with expired leases to ``pending``, with the next attempt; their ids."""
-        return list(await self._call("reap_tasks", max=max))
+        return list(self._typed("reap_tasks", await self._call("reap_tasks", max=max), list))
 
     # Messages
 
@@ -224,13 +239,20 @@ class Store(ABC):
     ) -> Row:
         """A pending message; errors as :meth:`create_task`."""
         row = {"id": id or str(uuid4()), "conversation_id": conversation, "role": role}
-        return await self._create_in_conversation("messages", {**row, "task_id": task, "attempt": attempt})
+        later = {"attempt": attempt} if attempt != 1 else {}
+        return await self._create_in_conversation("messages", {**row, "task_id": task, **later})
+
+    async def begin_answer(self, task: str, worker: str, attempt: int) -> Row:
+        """The message for the answer of a task that this worker has, made if need be; without its content."""
+        begun = await self._call("begin_answer", task=task, worker=worker, attempt=attempt)
+        return self._row("begin_answer", begun, "id", "status")
 
     async def message(self, message: str) -> Row:
         return await self._one("messages", message)
 
     async def answer_of(self, task: str) -> Row | None:
         """The task's assistant message, if it has one yet."""
+        check("select from messages", {"task_id": task})
         found = await self._select("messages", ("task_id", "eq", task), ("role", "eq", "assistant"), limit=1)
         return found[0] if found else None
 
@@ -242,7 +264,7 @@ class Store(ABC):
         done = await self._call(
             "append_chunk", message=message, attempt=attempt, seq=seq, position=position, body=body
         )
-        return bool(done["stored"])
+        return bool(self._row("append_chunk", done, "stored")["stored"])
 
     async def checkpoint_message(self, message: str, attempt: int, content: str | None = None) -> Any:
         """Rewrite ``content`` while streaming; without ``content``, from the chunks stored so far."""
@@ -252,7 +274,7 @@ class Store(ABC):
         self, message: str, attempt: int, status: str, length: int, sha256: str, content: str | None = None
     ) -> Row:
         """Check the whole text (``length`` in code points, SHA-256 of its UTF-8 in hex), set the status."""
-        finished: Row = await self._call(
+        finished = await self._call(
             "finish_message",
             message=message,
             attempt=attempt,
@@ -261,15 +283,16 @@ class Store(ABC):
             sha256=sha256,
             content=content,
         )
-        return finished
+        return self._row("finish_message", finished, "status")
 
     async def resume_message(self, message: str, attempt: int) -> Row:
         """What is stored for this attempt: ``{"attempt", "next_seq", "length"}``."""
-        stored: Row = await self._call("resume_message", message=message, attempt=attempt)
-        return stored
+        stored = await self._call("resume_message", message=message, attempt=attempt)
+        return self._row("resume_message", stored, "next_seq", "length")
 
     async def chunk_bodies(self, message: str, attempt: int, count: int) -> list[str]:
         """The bodies of chunks 0 to ``count`` − 1, in order."""
+        check("select from message_chunks", {"message_id": message, "attempt": attempt})
         bodies: list[str] = []
         while len(bodies) < count:
             page = await self._select(
@@ -291,6 +314,7 @@ class Store(ABC):
     # Shared
 
     async def _one(self, table: str, id: str) -> Row:
+        check(f"select from {table} at {self.where}", {"id": id})
         found = await self._select(table, ("id", "eq", id), limit=1)
         if not found:
             raise NotFound(
@@ -299,10 +323,21 @@ class Store(ABC):
         return found[0]
 
     async def _create(self, table: str, row: Row) -> Row:
-        """Insert; a row with this id (the same call, whose answer was lost) is returned as it is."""
+        """Insert; a row with this id (the same call, whose answer was lost) is returned as it is.
+
+        Raises :class:`~realtime_toolkit.errors.NotFound` where the row of this id is in another conversation.
+        """
         given = {column: value for column, value in row.items() if value is not None}
+        check(f"insert into {table} at {self.where}", given)
         made = await self._insert(table, given)
-        return made if made is not None else await self._one(table, row["id"])
+        if made is not None:
+            return made
+        found = await self._one(table, row["id"])
+        if found.get("conversation_id") != row.get("conversation_id"):
+            raise NotFound(
+                f"{table.removesuffix('s')} {row['id']} at {self.where} is of another conversation"
+            )
+        return found
 
     async def _create_in_conversation(self, table: str, row: Row) -> Row:
         try:
@@ -313,18 +348,36 @@ class Store(ABC):
             raise
 
     async def _call(self, function: str, **args: Any) -> Any:
-        return self._read(function, loads, await self._run(function, args))
+        return await self._ask(loads, function, **args)
 
-    async def _ask(self, answer: Answer[T], function: str, **args: Any) -> T:
-        return self._read(function, answer, await self._run(function, args))
+    async def _ask(self, read: Callable[[bytes], T], function: str, **args: Any) -> T:
+        check(f"{function} at {self.where}", args)
+        return self._read(function, read, await self._run(function, args))
 
     def _read(self, what: str, read: Callable[[bytes], T], text: bytes) -> T:
         try:
             return read(text)
-        except ValueError as error:
-            raise StoreError(
-                f"{what} at {self.where}: the answer is not JSON; is it a Supabase address?"
-            ) from error
+        except (ValueError, RecursionError, ArithmeticError) as error:
+            # A gateway may answer for a while with a page of its own.
+            passes = _is_no_json(text)
+            detail = (
+                "is not JSON; is it a Supabase address?"
+                if passes
+                else f"cannot be read: {one_line(str(error))}"
+            )
+            raise StoreError(f"{what} at {self.where}: the answer {detail}", retryable=passes) from error
+
+    def _row(self, function: str, answer: Any, *columns: str) -> Row:
+        """The answer, if it is an object with these; a server that is none of ours may say anything."""
+        row: Row = self._typed(function, answer, dict)
+        if missing := [column for column in columns if column not in row]:
+            raise StoreError(f"{function} at {self.where}: the answer has no {', '.join(missing)}")
+        return row
+
+    def _typed(self, function: str, answer: Any, kind: type) -> Any:
+        if not isinstance(answer, kind):
+            raise StoreError(f"{function} at {self.where}: the answer is no {kind.__name__}")
+        return answer
 
     @abstractmethod
     async def _run(self, function: str, args: Mapping[str, Any]) -> bytes:
@@ -346,6 +399,16 @@ class Store(ABC):
 
     @abstractmethod
     async def _delete(self, table: str, *where: Filter) -> int: ...
+
+
+def _is_no_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def _digest(data: Row) -> Digest:

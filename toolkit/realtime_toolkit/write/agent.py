@@ -16,17 +16,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
-from uuid import UUID, uuid4, uuid5
+from uuid import uuid4
 
-from realtime_toolkit.errors import IllegalTransition, StaleAttempt, ToolkitError
+from realtime_toolkit.errors import IllegalTransition, InputError, StaleAttempt
 from realtime_toolkit.model import Status
-from realtime_toolkit.retry import persist
-from realtime_toolkit.tasks import see_through, to_its_end
-from realtime_toolkit.write.chunking import Outbox
+from realtime_toolkit.retry import Outage, in_short, is_final, persist
+from realtime_toolkit.scrub import scrub
+from realtime_toolkit.tasks import NotOursError, end, see_through, spawn, theirs, to_its_end
+from realtime_toolkit.write.chunking import INTERVAL, Outbox
+from realtime_toolkit.write.texts import closing, stream_of, texts
 from realtime_toolkit.write.updater import ThrottledMessageUpdater
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
     from realtime_toolkit.model import Row
     from realtime_toolkit.store import Store
@@ -66,6 +71,21 @@ class RunOptions(TypedDict, total=False):
     """Seconds for the last writes of a cancelled run. 5 by default."""
     patience: float
     """Seconds for which a write that fails for a passing reason is repeated. 300 by default."""
+    on_error: Callable[[Exception], str]
+    """What the user may read of a failure, in the task's ``error``. By default the exception's class alone: its text
+    may quote keys and addresses, and goes to the log, scrubbed."""
+
+
+def checked(options: RunOptions) -> RunOptions:
+    """Raises :class:`InputError`: an option that is misspelt would be one that is ignored."""
+    if unknown := options.keys() - RunOptions.__annotations__.keys():
+        raise InputError(f"there is no option {', '.join(sorted(unknown))}")
+    if (mode := options.get("mode", "chunks")) not in INTERVAL:
+        raise InputError(f"mode is chunks or row, not {mode!r}")
+    lease = options.get("lease_seconds", LEASE_SECONDS)
+    if not isinstance(lease, int) or not 1 <= lease < 2**31:
+        raise InputError(f"lease_seconds is a whole number of seconds, at least 1, not {lease!r}")
+    return options
 
 
 async def stream_text(
@@ -82,6 +102,7 @@ async def stream_text(
     The role is one that a :class:`Worker` does not look for unless it is told to.
     """
     worker = worker_name()
+    stream_of(tokens, "tokens")
 
     async def claim() -> Row:
         task = await store.create_task(conversation, agent_role=agent_role, prompt=prompt)
@@ -101,14 +122,15 @@ async def run_task(
     """Claim a pending task and stream ``tokens`` into its assistant message.
 
     The end is recorded on the message and the task: ``completed``; ``failed`` where the iterator raised
-    (the task gets a short text, the caller the exception); ``cancelled`` where this call was cancelled,
-    or where somebody set the task or the message ``cancelled`` in the database: that is noticed within
-    5 s or at the next write, stops the work, and returns. ``tokens`` is closed in every case.
+    (the caller gets the exception, the task what ``on_error`` makes of it); ``cancelled`` where this call was
+    cancelled, or where somebody set the task or the message ``cancelled`` in the database: that is noticed at the next
+    write, or within 5 s, stops the work, and returns. ``tokens`` is closed in every case.
 
-    Raises :class:`~realtime_toolkit.errors.IllegalTransition` for a task that is not pending, and
+    Raises :class:`~realtime_toolkit.errors.InputError` for tokens that are no text, :class:`~realtime_toolkit.errors.IllegalTransition` for a task that is not pending, and
     :class:`~realtime_toolkit.errors.StaleAttempt` when another worker has taken it over.
     """
     worker = worker or worker_name()
+    stream_of(tokens, "tokens")
     return await _run(store, _claim(store, task, worker, options), tokens, worker, options)
 
 
@@ -119,9 +141,11 @@ async def _run(
     worker: str,
     options: RunOptions,
 ) -> Outcome:
-    async with closing(tokens):
+    grace = options.get("grace", GRACE)
+    async with closing(tokens, grace):
+        checked(options)
         # Whoever is cancelled while claiming must know what was claimed, to record the end of it.
-        task, cancelled = await to_its_end(claim, grace=options.get("grace", GRACE))
+        task, cancelled = await to_its_end(claim, grace=grace)
         return await Run(store, task, worker, options).to_the_end(tokens, cancelled=cancelled)
 
 
@@ -148,12 +172,18 @@ async def paced(text: str | AsyncIterable[str], rate: float | None = None) -> As
 
 
 def worker_name() -> str:
-    """A name that no other worker has: host, process, and a few random digits."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
+    """A name that no other worker has. Users see it, so what it stands for is told to the log alone."""
+    name = f"worker-{uuid4().hex[:12]}"
+    log.info("%s is process %s on %s", name, os.getpid(), socket.gethostname())
+    return name
 
 
-class _CancelledInDatabase(Exception):
-    """Somebody set the task cancelled; never leaves this module."""
+class _EndedInDatabase(Exception):
+    """Somebody ended the task; never leaves this module."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class Run:
@@ -170,6 +200,7 @@ class Run:
         self._lease_seconds = options.get("lease_seconds", LEASE_SECONDS)
         self._grace = options.get("grace", GRACE)
         self._patience = options.get("patience", PATIENCE)
+        self._on_error = options.get("on_error")
         self._message = ""
         self._updater: ThrottledMessageUpdater | None = None
 
@@ -181,12 +212,12 @@ class Run:
                 raise cancelled
             async with self._lease():
                 status = await self._stream(tokens)
-        except _CancelledInDatabase:
-            return self._outcome(Status.CANCELLED)  # the task says so already
+        except _EndedInDatabase as ended:
+            return self._outcome(ended.status)
         except StaleAttempt:
             raise  # it is somebody else's now
         except Exception as error:
-            await self._record_quietly(Status.FAILED, in_short(error))
+            await self._record_quietly(Status.FAILED, await self._shown(error))
             raise
         except BaseException:
             await self._record_quietly(Status.CANCELLED)
@@ -197,14 +228,26 @@ class Run:
         try:
             await self._record(status)
         except IllegalTransition:  # somebody ended the task in the last moment
-            return Status((await self._store.task(self._task))["status"])
+            return await self._status()
         return status
 
     async def _stream(self, tokens: AsyncIterable[str]) -> Status:
-        message, cancelled = await to_its_end(self._persist(self._answer), grace=self._grace)
-        self._message = message["id"]
-        if (status := Status(message["status"])).final:
-            return status  # the attempt before stored the answer, and died before it could say so
+        begin = partial(self._store.begin_answer, self._task, self._worker, self._attempt)
+        try:
+            message, cancelled = await to_its_end(self._persist(begin), grace=self._grace)
+            self._message = message["id"]
+            if (status := Status(message["status"])).final:
+                return status  # the attempt before stored the answer, and died before it could say so
+            if cancelled is not None:
+                raise cancelled  # what ends the task ends the message, too
+            await self._write(tokens)
+        except IllegalTransition:
+            if (ended := await self._ended_by_somebody()) is None:
+                raise
+            return ended
+        return Status.COMPLETED
+
+    async def _write(self, tokens: AsyncIterable[str]) -> None:
         self._updater = ThrottledMessageUpdater(
             self._store,
             self._message,
@@ -214,27 +257,22 @@ class Run:
             grace=self._grace,
             patience=self._patience,
         )
-        try:
-            async with self._updater as answer:
-                if cancelled is not None:  # while the message was made: so it must end, too
-                    raise cancelled
-                async for token in tokens:
-                    await answer.append(token)
-        except IllegalTransition:
-            if (await self._store.message(self._message))["status"] != Status.CANCELLED:
-                raise
-            return Status.CANCELLED
-        return Status.COMPLETED
+        async with self._updater as answer:
+            async for token in texts(tokens, "the token stream"):
+                await answer.append(token)
 
-    async def _answer(self) -> Row:
-        """The task's message, made if it has none; its id follows from the task's, so it is made once."""
-        found = await self._store.answer_of(self._task)
-        return found or await self._store.create_message(
-            self._conversation,
-            task=self._task,
-            attempt=self._attempt,
-            id=str(uuid5(UUID(self._task), "answer")),
-        )
+    async def _ended_by_somebody(self) -> Status | None:
+        """How the task ended, or its message alone."""
+        if (status := await self._status()).final:
+            return status
+        if self._message:
+            message = await self._persist(partial(self._store.message, self._message))
+            if message["status"] == Status.CANCELLED:
+                return Status.CANCELLED
+        return None
+
+    async def _status(self) -> Status:
+        return Status((await self._persist(partial(self._store.task, self._task)))["status"])
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[None]:
@@ -243,37 +281,70 @@ class Run:
         assert owner is not None
         before = owner.cancelling()
         reasons: list[Exception] = []
+        over = False
 
-        async def keep() -> None:
-            reasons.append(await self._lost())
-            owner.cancel()
+        def ended(error: BaseException | None) -> None:
+            if not over:
+                reasons.append(
+                    error
+                    if isinstance(error, Exception)
+                    else NotOursError("the lease's keeper was cancelled")
+                )
+                owner.cancel()
 
-        keeper = asyncio.create_task(keep(), name=f"lease of task {self._task}")
+        keeper = spawn(self._keep_lease(), f"lease of task {self._task}", ended)
         try:
             yield
-        except asyncio.CancelledError:
+        except BaseException as error:
             if reasons and owner.uncancel() <= before:
-                raise reasons[0] from None
+                raise reasons[0] from error
             raise
+        else:
+            if reasons:  # it would not hear of it, and has come to its end
+                owner.uncancel()
         finally:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            over = True
+            await end([keeper])
 
-    async def _lost(self) -> Exception:
-        """Renew until the task is not ours to run any more; why."""
+    async def _keep_lease(self) -> None:
+        """Renew until the task is not ours to run any more; raises why."""
+        outage = Outage(f"renewing the lease of task {self._task}")
+        pause = self._renew_every
         while True:
-            await asyncio.sleep(min(_LONGEST_RENEWAL, self._lease_seconds / 3))
+            await asyncio.sleep(pause)
             try:
-                renewed = await self._store.renew_task(
-                    self._task, self._worker, self._attempt, self._lease_seconds
-                )
-            except ToolkitError as error:
-                if not error.retryable:
-                    return error
-                log.warning("%s", error)  # writes are fenced by the attempt, not by our clock
+                renewed = await theirs(self._renew, "renewing the lease", within=self._lease_seconds)
+            except Exception as error:
+                if is_final(error):
+                    raise
+                # Writes are fenced by the attempt, not by our clock.
+                pause = min(self._renew_every, outage.pause(error))
                 continue
-            if renewed["status"] == Status.CANCELLED:
-                return _CancelledInDatabase()
+            outage.over()
+            pause = self._renew_every
+            if (status := Status(renewed["status"])).final:
+                raise _EndedInDatabase(status)
+
+    def _renew(self) -> Awaitable[Row]:
+        return self._store.renew_task(self._task, self._worker, self._attempt, self._lease_seconds)
+
+    @property
+    def _renew_every(self) -> float:
+        return min(_LONGEST_RENEWAL, self._lease_seconds / 3)
+
+    async def _shown(self, error: Exception) -> str:
+        """What the user may read of it; the rest is for the log."""
+        log.info("task %s failed: %s", self._task, scrub(in_short(error)))
+        cause = error.__cause__ if isinstance(error, NotOursError) else None
+        shown = type(cause or error).__name__
+        if self._on_error is None:
+            return shown
+        try:
+            told = await theirs(partial(self._on_error, error), "on_error", within=self._grace)
+        except Exception as failure:
+            log.error("task %s: on_error failed: %s", self._task, scrub(in_short(failure)))
+            return shown
+        return _storable(told) if isinstance(told, str) and told.strip() else shown
 
     async def _record(self, status: Status, error: str | None = None) -> None:
         finish = partial(self._store.finish_task, self._task, self._worker, self._attempt, status, error)
@@ -284,11 +355,13 @@ class Run:
         """While an exception is on its way, which matters more than one of ours."""
         try:
             await self._record(status, error)
+        except IllegalTransition as failure:
+            log.info("task %s was ended by somebody else: %s", self._task, failure)
         except Exception as failure:
             log.error("task %s could not be recorded as %s: %s", self._task, status, failure)
 
-    def _persist(self, call: Callable[[], Any]) -> Any:
-        return persist(call, patience=self._patience)
+    def _persist(self, call: Callable[[], Awaitable[T]]) -> Coroutine[Any, Any, T]:
+        return persist(call, patience=self._patience, worked=True)  # it was claimed
 
     def _outcome(self, status: Status) -> Outcome:
         done = self._updater
@@ -302,15 +375,6 @@ class Run:
         )
 
 
-@asynccontextmanager
-async def closing(tokens: AsyncIterable[str]) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        if (aclose := getattr(tokens, "aclose", None)) is not None:
-            await aclose()
-
-
 async def _pieces(text: str | AsyncIterable[str]) -> AsyncIterator[str]:
     if isinstance(text, str):
         yield text
@@ -319,7 +383,6 @@ async def _pieces(text: str | AsyncIterable[str]) -> AsyncIterator[str]:
             yield piece
 
 
-def in_short(error: Exception) -> str:
+def _storable(text: str) -> str:
     """One line that Postgres can store."""
-    line = " ".join(f"{type(error).__name__}: {error}".split())
-    return Outbox().add(line[:_ERROR_LENGTH], final=True)
+    return Outbox().add(" ".join(text.split())[:_ERROR_LENGTH], final=True)

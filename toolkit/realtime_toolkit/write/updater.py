@@ -1,6 +1,7 @@
 """Stream text into a message row: O(n) bytes written, nothing lost, nothing twice.
 
-What is written when is decided in :mod:`~realtime_toolkit.write.chunking`; here the text is moved. Text is counted in code points, as Python's ``len`` and Postgres' ``char_length`` do.
+What is written when is decided in :mod:`~realtime_toolkit.write.chunking`; here the text is moved. Text is counted in
+code points, as Python's ``len`` and Postgres' ``char_length`` do.
 """
 
 from __future__ import annotations
@@ -11,11 +12,18 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from realtime_toolkit.errors import ContentMismatch, StoreUnavailable, ToolkitError
+from realtime_toolkit.errors import (
+    ContentMismatch,
+    IllegalTransition,
+    InputError,
+    StoreUnavailable,
+    ToolkitError,
+)
 from realtime_toolkit.model import Status
 from realtime_toolkit.retry import persist
-from realtime_toolkit.tasks import see_through, to_its_end
+from realtime_toolkit.tasks import NotOursError, happens, see_through, spawn, to_its_end
 from realtime_toolkit.write.chunking import CHECKPOINT, CHUNK_BYTES, INTERVAL, Mode, Outbox, Throttle
+from realtime_toolkit.write.texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,8 +58,8 @@ class ThrottledMessageUpdater:
             async for token in tokens:
                 await message.append(token)
 
-    Leaving normally sets the status ``completed``, an exception ``failed``, a cancellation ``cancelled``;
-    in each case all text appended so far is stored first. ``mode="chunks"`` inserts a row per flush
+    Leaving normally sets the status ``completed``, an exception ``failed`` (and so does a ``CancelledError`` though
+    nobody cancelled this task), a cancellation ``cancelled``; in each case all text appended so far is stored first. ``mode="chunks"`` inserts a row per flush
     (O(n) bytes) and checkpoints the message's ``content`` now and then; ``mode="row"`` rewrites
     ``content`` at each flush (O(n²), for short answers).
 
@@ -78,6 +86,10 @@ class ThrottledMessageUpdater:
         grace: float = 5.0,
         resume: bool = False,
     ) -> None:
+        if mode not in INTERVAL:
+            raise InputError(f"mode is chunks or row, not {mode!r}")
+        if max_buffer < 1:
+            raise InputError(f"max_buffer is at least 1, not {max_buffer}")
         self._store = store
         self._message = message_id
         self._attempt = attempt
@@ -93,11 +105,12 @@ class ThrottledMessageUpdater:
         self._seq = 0
         self._checkpoint_at = CHECKPOINT
         self._order = asyncio.Lock()  # its waiters are served first come, first served
-        self._progress = asyncio.Condition()
+        self._progress = asyncio.Event()  # a new one each time
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._flushing = 0
         self._failure: BaseException | None = None
+        self._begun = False
         self._interrupted = False
         self.resumed = ""
         """The text found stored when ``resume=True``."""
@@ -108,11 +121,15 @@ class ThrottledMessageUpdater:
         self.writes = 0
         """Flushes done."""
 
+    def __repr__(self) -> str:
+        so_far = f"{self.stored} of {self.length} characters stored"
+        return f"<ThrottledMessageUpdater message {self._message}, attempt {self._attempt}: {so_far}>"
+
     async def __aenter__(self) -> Self:
-        _, cancelled = await to_its_end(self._begin(), grace=self._grace)
         self._owner = asyncio.current_task()
         self._cancelling = self._owner.cancelling() if self._owner else 0
-        self._writer = asyncio.create_task(self._write(), name=f"write message {self._message}")
+        _, cancelled = await to_its_end(self._begin(), grace=self._grace)
+        self._writer = spawn(self._write(), f"write message {self._message}", self._writer_ended)
         if cancelled is not None:  # too late to leave no trace: the message has begun, so it must end
             await self.__aexit__(asyncio.CancelledError, cancelled, None)
             raise cancelled
@@ -121,19 +138,27 @@ class ThrottledMessageUpdater:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        interrupted = self._take_interruption_back(kind)
+        interrupted = self._take_interruption_back()
+        # From here on the writer must not interrupt us any more: whatever is wrong is found below.
+        self._accept("", final=True)
+        self._closing.set()
+        self._moved()
         if self._failure is None:
-            await self._settle(_status_for(kind))
+            await self._settle(self._status_for(kind))
         if self._failure is not None and self._failure is not error:
             if kind is None or interrupted:
                 raise self._failure
-            log.error("message %s was left as it was: %s", self._message, self._failure)
+            somebody = isinstance(self._failure, IllegalTransition)  # … has ended it already
+            level = logging.INFO if somebody else logging.ERROR
+            log.log(level, "message %s was left as it was: %s", self._message, self._failure)
 
-    async def append(self, text: str) -> None:
-        """Accept text, in the order of the calls; waits while the buffer is full.
+    async def append(self, text: str | None) -> None:
+        """Accept text, in the order of the calls; waits while the buffer is full. ``None`` is no text.
 
-        Raises :class:`RuntimeError` after the end of the block, and the updater's own failure.
+        Raises :class:`~realtime_toolkit.errors.InputError` for anything else, :class:`RuntimeError` after the end of
+        the block, and the updater's own failure.
         """
+        text = text_of(text)
         async with self._order:
             offset = 0
             while offset < len(text):
@@ -148,8 +173,7 @@ class ThrottledMessageUpdater:
         self._flushing += 1
         self._wake.set()
         try:
-            async with self._progress:
-                await self._progress.wait_for(lambda: self.stored >= target or self._failure is not None)
+            await self._until(lambda: self.stored >= target)
         finally:
             self._flushing -= 1
         if self._failure is not None:
@@ -158,14 +182,7 @@ class ThrottledMessageUpdater:
     async def _room(self) -> int:
         """How many code points may be accepted, once it is any."""
         if self.length - self.stored >= self._max_buffer:
-            async with self._progress:
-                await self._progress.wait_for(
-                    lambda: (
-                        self.length - self.stored < self._max_buffer
-                        or self._failure is not None
-                        or self._closing.is_set()
-                    )
-                )
+            await self._until(lambda: self.length - self.stored < self._max_buffer or self._closing.is_set())
         if self._failure is not None:
             raise self._failure
         if self._closing.is_set():
@@ -178,18 +195,30 @@ class ThrottledMessageUpdater:
         self.length += len(clean)
         self._wake.set()
 
+    def _moved(self) -> None:
+        self._progress.set()
+        self._progress = asyncio.Event()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Wait for progress that makes it true, or for a failure."""
+        while not condition() and self._failure is None:
+            await self._progress.wait()
+
     # The writer: one task, so one write in flight
 
     async def _write(self) -> None:
-        try:
-            while await self._due():
-                await self._flush_once()
-                async with self._progress:
-                    self._progress.notify_all()
-        except BaseException as error:  # whatever it is, nobody must wait for progress any longer
-            await self._fail(error)
-            if isinstance(error, asyncio.CancelledError):
-                raise
+        while await self._due():
+            await self._flush_once()
+            self._moved()
+
+    def _writer_ended(self, error: BaseException | None) -> None:
+        """Whatever it was, nobody must wait for progress any longer, and a block that still runs must end."""
+        if isinstance(error, asyncio.CancelledError):
+            error = NotOursError(f"the writer of message {self._message} was cancelled, and not by us")
+        self._failure = error
+        if error is not None and self._owner is not None and not self._closing.is_set():
+            self._interrupted = self._owner.cancel()
+        self._moved()
 
     async def _due(self) -> bool:
         """Wait until something is to be written; false when all is and no more can come."""
@@ -201,7 +230,7 @@ class ThrottledMessageUpdater:
             wait = self._throttle.wait(clock()) if self._outbox.size else None
             if wait is not None and (wait <= 0 or self._urgent()):
                 return True
-            await _happens(self._wake, wait)
+            await happens(self._wake, wait)
 
     def _urgent(self) -> bool:
         """The interval saves writes; there is none to save when a chunk is full."""
@@ -241,28 +270,20 @@ class ThrottledMessageUpdater:
         return self._store.checkpoint_message(self._message, self._attempt, content)
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await persist(call, patience=self._patience, pause=self._pause)
+        return await persist(call, patience=self._patience, worked=self._begun, pause=self._pause)
 
     async def _pause(self, delay: float) -> None:
         """Sleep between two tries; the end of the block cuts the pause short, once."""
         if self._closing.is_set():
             await asyncio.sleep(delay)
         else:
-            await _happens(self._closing, delay)
+            await happens(self._closing, delay)
 
-    async def _fail(self, error: BaseException) -> None:
-        """Stop everybody who waits for progress, and the block itself if it is still running."""
-        self._failure = error
-        async with self._progress:
-            self._progress.notify_all()
-        if self._owner is not None and not self._closing.is_set():
-            self._interrupted = self._owner.cancel()
-
-    def _take_interruption_back(self, kind: type[BaseException] | None) -> bool:
-        """Whether the cancellation that ended the block was our own, and nobody else's too."""
+    def _take_interruption_back(self) -> bool:
+        """Whether we cancelled the block, and nobody else did; what it made of that does not matter."""
         if not self._interrupted or self._owner is None:
             return False
-        return self._owner.uncancel() <= self._cancelling and kind is asyncio.CancelledError
+        return self._owner.uncancel() <= self._cancelling
 
     # The end
 
@@ -276,12 +297,18 @@ class ThrottledMessageUpdater:
         except Exception as error:
             self._failure = error
 
+    def _status_for(self, kind: type[BaseException] | None) -> Status:
+        """An exception is a failure; what is not one (a cancellation, Ctrl-C, a closed generator) cancels."""
+        if kind is None:
+            return Status.COMPLETED
+        theirs = issubclass(kind, asyncio.CancelledError) and not self._is_cancelled()
+        return Status.FAILED if issubclass(kind, Exception) or theirs else Status.CANCELLED
+
+    def _is_cancelled(self) -> bool:
+        return self._owner is None or self._owner.cancelling() > self._cancelling
+
     async def _finish(self, status: Status) -> None:
-        self._accept("", final=True)
-        self._closing.set()
-        async with self._progress:
-            self._progress.notify_all()
-        await self._writer
+        await asyncio.wait({self._writer})
         if self._failure is not None:
             raise self._failure
         content = self._content if self._mode == "row" else None
@@ -294,6 +321,7 @@ class ThrottledMessageUpdater:
 
     async def _begin(self) -> None:
         await self._persist(partial(self._store.start_message, self._message, self._attempt))
+        self._begun = True
         if self._resume:
             await self._go_on()
 
@@ -302,7 +330,8 @@ class ThrottledMessageUpdater:
         found = await self._persist(partial(self._store.resume_message, self._message, self._attempt))
         self._seq = int(found["next_seq"])
         if self._mode == "row":
-            text = self._content = str((await self._store.message(self._message))["content"] or "")
+            row = await self._persist(partial(self._store.message, self._message))
+            text = self._content = str(row["content"] or "")
         else:
             bodies = self._store.chunk_bodies
             text = "".join(await self._persist(partial(bodies, self._message, self._attempt, self._seq)))
@@ -316,19 +345,3 @@ class ThrottledMessageUpdater:
 
 def _next_checkpoint(length: int) -> int:
     return length + max(CHECKPOINT, length // 4)
-
-
-def _status_for(kind: type[BaseException] | None) -> Status:
-    """An exception is a failure; what is not one (a cancellation, Ctrl-C, a closed generator) cancels."""
-    if kind is None:
-        return Status.COMPLETED
-    return Status.FAILED if issubclass(kind, Exception) else Status.CANCELLED
-
-
-async def _happens(event: asyncio.Event, within: float | None) -> None:
-    """Wait for the event, for so many seconds at most."""
-    try:
-        async with asyncio.timeout(within):
-            await event.wait()
-    except TimeoutError:
-        pass
