@@ -1,5 +1,5 @@
 # Two targets for newcomers: `make demo` and `make test`. Each sets up what it needs, once.
-.PHONY: demo test test-container test-url test-external check format clean
+.PHONY: demo test test-container test-url test-external test-external-local check format clean
 .DEFAULT_GOAL := demo
 
 VENV ?= .venv
@@ -37,9 +37,13 @@ test-container: $(VENV)/.dev  ## the same tests on Postgres in a container (or t
 test-url: $(VENV)/.dev  ## the same tests on a Postgres that is there: make test-url URL=postgresql://… (one at a time: they share it)
 	@$(BIN)/python -m pytest --supabase-postgres "$(URL)" $(LEGS)
 
-test-external: $(VENV)/.dev  ## the same tests on the project that SUPABASE_URL and the other variables name
+test-external: $(VENV)/.dev  ## the same tests on the project that SUPABASE_URL and the other variables name (see tests/external)
+	@$(BIN)/python -m tests.external.project
 	@$(BIN)/realtime-toolkit migrate up
-	@$(BIN)/python -m pytest --supabase-external $(LEGS)
+	@$(BIN)/python -m pytest -v --supabase-external $(LEGS) tests/security
+
+test-external-local: $(VENV)/.dev  ## the same on the nearest thing to a genuine project: its delays, limits and rights
+	@$(BIN)/python -m tests.external.genuine $(MAKE) --no-print-directory test-external
 
 check: $(VENV)/.dev  ## lint, format, types
 	@$(BIN)/ruff check .

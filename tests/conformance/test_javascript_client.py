@@ -79,6 +79,7 @@ def modules() -> tuple[Path, Path]:
     return binary, folder
 
 
+@pytest.mark.needs_stack("signs up without a mail, and has its socket cut by a fault")
 @pytest.mark.timeout(90)
 async def test_the_official_client(
     stack: LocalStack, db: psycopg.AsyncConnection[Any], modules: tuple[Path, Path]

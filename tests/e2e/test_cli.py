@@ -25,6 +25,8 @@ from realtime_toolkit.stack import LocalStack
 PROGRAM = str(Path(sys.executable).parent / "realtime-toolkit")
 ANSWER = "Der Zug fährt um 9:41 Uhr. 列車は定刻です。 🚆 Ende.\n" * 40
 
+starts_stack = pytest.mark.needs_stack("starts a stack of its own")
+
 Start = Callable[..., subprocess.Popen[str]]
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -400,7 +402,7 @@ def test_migrate_status_is_up_to_date_on_the_stack(call: Call) -> None:
 def test_verify_passes_on_our_own_schema(call: Call) -> None:
     """Also compared with the snapshot: a migration that widens or narrows access has to say so there."""
     snapshot = Path(__file__).parents[2] / "supabase/access.snapshot"
-    done = call("verify", "--json", "--strict", "--snapshot", str(snapshot))
+    done = call("verify", "--json", "--strict", "--allow-writes", "--snapshot", str(snapshot))
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert report["findings"] == []
@@ -410,6 +412,7 @@ def test_verify_passes_on_our_own_schema(call: Call) -> None:
 # --- the stack --------------------------------------------------------------------------------------------
 
 
+@starts_stack
 def test_stack_run_gives_the_environment_and_the_exit_code(call: Call) -> None:
     code = (
         "import os, sys, urllib.request as u;"
@@ -423,6 +426,7 @@ def test_stack_run_gives_the_environment_and_the_exit_code(call: Call) -> None:
     assert done.returncode == 7, done.stderr
 
 
+@starts_stack
 def test_stack_up_prints_its_environment_and_stops_on_sigterm(
     start: Start, call: Call, tmp_path: Path
 ) -> None:
@@ -457,6 +461,7 @@ def test_stack_up_prints_its_environment_and_stops_on_sigterm(
     assert call("stack", "env", **state).returncode == 3
 
 
+@pytest.mark.needs_stack("faults are the stack's")
 def test_a_fault_is_injected_by_name(call: Call, stack: LocalStack) -> None:
     done = call("stack", "fault", "L9", "--rate", "0")
     assert done.returncode == 0, done.stderr
@@ -470,6 +475,7 @@ def test_a_fault_is_injected_by_name(call: Call, stack: LocalStack) -> None:
 # --- the demo ---------------------------------------------------------------------------------------------
 
 
+@starts_stack
 @pytest.mark.timeout(120)
 def test_the_demo_passes_and_its_figures_add_up(call: Call, tmp_path: Path) -> None:
     text = tmp_path / "short.txt"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from realtime_toolkit import migrate
-from realtime_toolkit.stack.postgres.template import BASELINE
 from realtime_toolkit.store import PostgresStore, RestStore, Store
 from tests.integration.acting import Connection, connect
+from tests.integration.databases import baseline, database, maker, projects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -62,22 +59,11 @@ async def own(make_store: Callable[..., Any], user: str) -> AsyncIterator[Store]
 @pytest.fixture(scope="session")
 def elsewhere(stack: LocalStack) -> Iterator[str]:
     """A database of its own: publication and tables of these tests would be in the way of others'."""
-    name = f"tracking_{uuid.uuid4().hex[:8]}"
-    make = sql.SQL("create database {} template template0").format(sql.Identifier(name))
-    drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
-    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
-        admin.execute(make)
-        try:
-            with psycopg.connect(make_conninfo(stack.admin_url, dbname=name), autocommit=True) as there:
-                for script in BASELINE:
-                    there.execute(script.read_bytes())
-            url = make_conninfo(stack.database_url, dbname=name)
-            migrate.apply_all(url, MIGRATIONS)
-            with psycopg.connect(url, autocommit=True) as there:
-                there.execute((HERE / "orders.sql").read_bytes())
-            yield url
-        finally:
-            admin.execute(drop)
+    with baseline(stack, "tracking") as url:
+        migrate.apply_all(url, MIGRATIONS)
+        with psycopg.connect(url, autocommit=True) as there:
+            there.execute((HERE / "orders.sql").read_bytes())
+        yield url
 
 
 @pytest.fixture
@@ -86,80 +72,36 @@ async def there(elsewhere: str) -> AsyncIterator[Connection]:
         yield connection
 
 
-@contextmanager
-def _database(stack: LocalStack) -> Iterator[str]:
-    name = sql.Identifier(f"empty_{uuid.uuid4().hex[:8]}")
-    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {} owner postgres template template0").format(name))
-        try:
-            yield make_conninfo(stack.database_url, dbname=name.as_string().strip('"'))
-        finally:
-            admin.execute(sql.SQL("drop database {} with (force)").format(name))
-
-
 @pytest.fixture
 def empty_database(stack: LocalStack) -> Iterator[str]:
     """The address of a new database with nothing in it, as ``postgres``."""
-    with _database(stack) as url:
+    with maker(stack) as admin, database(admin, stack, "empty") as url:
         yield url
 
 
 @pytest.fixture
 def another_database(stack: LocalStack) -> Iterator[str]:
     """A second one."""
-    with _database(stack) as url:
+    with maker(stack) as admin, database(admin, stack, "empty") as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def baseline_template(stack: LocalStack) -> Iterator[str]:
     """The name of a database with what a Supabase project has before its first migration."""
-    name = f"baseline_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
-        admin.execute(
-            sql.SQL("create database {} owner postgres template template0").format(sql.Identifier(name))
-        )
-        try:
-            with psycopg.connect(make_conninfo(stack.admin_url, dbname=name), autocommit=True) as there:
-                for script in BASELINE:
-                    there.execute(script.read_bytes())
-            yield name
-        finally:
-            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-
-
-@contextmanager
-def _projects(stack: LocalStack, template: str) -> Iterator[Callable[..., str]]:
-    made: list[sql.Identifier] = []
-    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
-
-        def make(*scripts: Path | str) -> str:
-            name = f"project_{uuid.uuid4().hex[:8]}"
-            create = sql.SQL("create database {} owner postgres template {}")
-            admin.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
-            made.append(sql.Identifier(name))
-            url = make_conninfo(stack.database_url, dbname=name)
-            with psycopg.connect(url, autocommit=True) as there:
-                for script in scripts:
-                    there.execute(script.encode() if isinstance(script, str) else script.read_bytes())
-            return url
-
-        try:
-            yield make
-        finally:
-            for database in made:
-                admin.execute(sql.SQL("drop database {} with (force)").format(database))
+    with baseline(stack, "baseline") as url:
+        yield str(conninfo_to_dict(url)["dbname"])
 
 
 @pytest.fixture
 def project(stack: LocalStack, baseline_template: str) -> Iterator[Callable[..., str]]:
     """``project(*scripts)`` is the address of a new project's database after these scripts, as ``postgres``."""
-    with _projects(stack, baseline_template) as make:
+    with projects(stack, baseline_template) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
 def project_of(stack: LocalStack, baseline_template: str) -> Iterator[Callable[..., str]]:
     """The same for all tests of a module, which may share one."""
-    with _projects(stack, baseline_template) as make:
+    with projects(stack, baseline_template) as make:
         yield make

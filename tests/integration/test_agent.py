@@ -7,17 +7,16 @@ import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 
 from realtime_toolkit.errors import IllegalTransition, NotFound, StaleAttempt, Unauthorized
 from realtime_toolkit.model import Row, Status
-from realtime_toolkit.stack.realtime.proxy import TcpProxy
-from realtime_toolkit.store import PostgresStore, RestStore, Store
+from realtime_toolkit.store import PostgresStore, Store
 from realtime_toolkit.write.agent import Outcome, paced, run_task, stream_text
 from realtime_toolkit.write.worker import Worker
+from tests.integration.network import proxy_to, through
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -321,10 +320,9 @@ async def test_a_store_that_is_away_for_a_while_does_not_end_the_run(
     stack: Any, service: Store, conversation: str
 ) -> None:
     task = (await service.create_task(conversation))["id"]
-    parts = urlsplit(stack.url)
     async with (
-        TcpProxy(parts.hostname or "", parts.port or 0) as proxy,
-        RestStore(f"http://127.0.0.1:{proxy.port}", stack.service_role_key) as store,
+        proxy_to(stack) as proxy,
+        through(proxy, stack, "rest") as store,
     ):
 
         async def break_the_link() -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     NewClient = Callable[..., Coroutine[Any, Any, AsyncClient]]
 
+pytestmark = pytest.mark.needs_stack("about the stack's own Auth")
+
 PASSWORD = "correct horse battery"
 
 

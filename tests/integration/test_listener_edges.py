@@ -28,7 +28,11 @@ from tests.integration.following import LIMIT, PATIENT, QUICK, Heard, following
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from tests.external.pacing import Pace
     from tests.integration.acting import Connection
+
+
+own_stack = pytest.mark.needs_stack("starts a stack of its own, with another configuration")
 
 
 @pytest.fixture
@@ -143,7 +147,12 @@ async def test_a_token_that_is_over_and_cannot_be_renewed_ends_it(
     token = mint_token(stack.jwt_secret, user, now=time.time() - 7200)
     async with RestStore(stack.url, stack.anon_key, lambda: stack.token(user)) as source:
         listener = Listener(
-            stack.url, stack.anon_key, token, f"conversation:{conversation}", source, timing=QUICK
+            stack.url,
+            stack.anon_key,
+            token,
+            f"conversation:{conversation}",
+            source,
+            timing=replace(QUICK, join=8),  # a join is refused after 5 s
         )
         await listener.start()
         try:
@@ -321,6 +330,7 @@ async def test_a_user_of_third_party_auth_is_followed(stack: LocalStack, db: Con
                 assert (await reconcile(listener, source)).ok
 
 
+@own_stack
 async def test_a_project_with_private_channels_only_is_followed(user: str) -> None:
     async with LocalStack(migrations="supabase/migrations", limits=Limits(private_only=True)) as stack:
         async with RestStore(stack.url, stack.service_role_key) as service:
@@ -329,6 +339,7 @@ async def test_a_project_with_private_channels_only_is_followed(user: str) -> No
             assert listener.state is State.SYNCED
 
 
+@own_stack
 async def test_without_watermarks_it_goes_on_and_says_that_nothing_can_be_proven(
     user: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -348,7 +359,7 @@ async def test_without_watermarks_it_goes_on_and_says_that_nothing_can_be_proven
 
 
 async def test_a_reader_who_has_left_holds_nothing_up(
-    stack: LocalStack, db: Connection, user: str, kind: str
+    stack: LocalStack, db: Connection, user: str, kind: str, pace: Pace
 ) -> None:
     async with (
         tracked(db, kind) as table,
@@ -366,6 +377,7 @@ async def test_a_reader_who_has_left_holds_nothing_up(
         async for event in listener:
             if isinstance(event, StateChanged) and event.state is State.SYNCED:
                 break
+        await pace.write(1000)
         await db.execute(f"insert into {table} select n, '1', 'x' from generate_series(1, 1000) n")
         await reaches(listener, lambda: len(listener.replica) == 1000)
         await asyncio.wait_for(listener.resync(), LIMIT)
@@ -434,16 +446,27 @@ async def test_what_becomes_visible_comes_within_five_seconds_at_the_defaults(
         await db.execute(f"drop table public.{kind}_m")
 
 
-async def test_what_a_server_that_polls_has_in_flight_is_no_loss(user: str) -> None:
+@pytest.fixture
+async def polling(external: bool, stack: LocalStack) -> AsyncIterator[LocalStack]:
+    """A project whose server polls, as the genuine one does."""
+    if external:
+        yield stack
+    else:
+        async with LocalStack(
+            migrations="supabase/migrations", pace="genuine", limits=Limits.generous()
+        ) as slow:
+            yield slow
+
+
+async def test_what_a_server_that_polls_has_in_flight_is_no_loss(polling: LocalStack, user: str) -> None:
     """Twenty commits a second for several comparisons, at the genuine pace: not one false word."""
     async with (
-        LocalStack(migrations="supabase/migrations", pace="genuine", limits=Limits.generous()) as stack,
-        connect(stack.database_url) as db,
+        connect(polling.database_url) as db,
         tracked(db, "flight") as table,
     ):
         heard = Heard()
         timing = Timing(check=0.5)
-        async with following(stack, user, Scope("flight", "1"), heard, timing=timing) as (listener, _):
+        async with following(polling, user, Scope("flight", "1"), heard, timing=timing) as (listener, _):
             before = len(heard.of(StateChanged))
             for n in range(120):
                 await db.execute(f"insert into {table} values (%s, '1', 'x')", [n])

@@ -5,37 +5,26 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 
 from realtime_toolkit.events import State
 from realtime_toolkit.model import Scope
-from realtime_toolkit.stack.realtime.proxy import TcpProxy
 from realtime_toolkit.store import RestStore
 from realtime_toolkit.write.updater import ThrottledMessageUpdater
 from tests.integration.acting import Connection, connect
 from tests.integration.following import LIMIT, following, whole
+from tests.integration.network import address, proxy_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from realtime_toolkit.stack import LocalStack
+    from tests.external.pacing import Pace
 
 TEXT = "Ein Satz nach dem anderen. 一文ずつ。 🚆\n" * 40
-
-
-@asynccontextmanager
-async def proxied(stack: LocalStack) -> AsyncIterator[tuple[TcpProxy, str]]:
-    """A network between listener and stack, and the address to reach the stack through it."""
-    parts = urlsplit(stack.url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    async with TcpProxy(parts.hostname, parts.port) as proxy:
-        yield proxy, f"http://127.0.0.1:{proxy.port}"
 
 
 @dataclass
@@ -127,20 +116,24 @@ async def writer(stack: LocalStack, db: Connection, user: str) -> AsyncIterator[
 
 
 async def test_ten_cuts_in_one_answer_lose_nothing_and_repeat_nothing(
-    stack: LocalStack, db: Connection, user: str, writer: Writer
+    stack: LocalStack, db: Connection, user: str, writer: Writer, pace: Pace
 ) -> None:
     rng = random.Random(7)
-    async with proxied(stack) as (proxy, url):
+    async with proxy_to(stack) as proxy:
 
         async def cut() -> None:
             while proxy.cuts < 10:
-                await asyncio.sleep(rng.uniform(0.02, 0.25))
+                await asyncio.sleep(rng.uniform(0.02, 0.25) * pace.slower)
                 proxy.cut()
 
         scope = Scope("conversation", writer.conversation)
-        async with following(stack, user, scope, url=url, backoff=(0.02, 0.1)) as (listener, heard):
+        async with following(stack, user, scope, url=address(proxy), backoff=(0.02, 0.1)) as (
+            listener,
+            heard,
+        ):
             cutting = asyncio.create_task(cut())
             while not cutting.done():
+                await pace.write(60)
                 await writer.stream(TEXT, seconds=0.5)
             await asyncio.wait_for(listener.synced(), LIMIT)
             await writer.stream(TEXT, seconds=0.2)
@@ -155,9 +148,9 @@ async def test_ten_cuts_in_one_answer_lose_nothing_and_repeat_nothing(
 async def test_a_half_open_link_is_noticed_and_left(
     stack: LocalStack, db: Connection, user: str, writer: Writer
 ) -> None:
-    async with proxied(stack) as (proxy, url):
+    async with proxy_to(stack) as proxy:
         scope = Scope("conversation", writer.conversation)
-        async with following(stack, user, scope, url=url) as (listener, heard):
+        async with following(stack, user, scope, url=address(proxy)) as (listener, heard):
             proxy.freeze()
             await writer.insert()
             await heard.until(
@@ -234,15 +227,15 @@ async def test_every_fault_is_mended(supabase_branch: LocalStack, user: str) -> 
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_random_work_faults_and_cuts_end_in_the_truth(
-    supabase_branch: LocalStack, user: str, seed: int
+    apart: LocalStack, external: bool, user: str, seed: int
 ) -> None:
     """The oracle: after quiescence the replica is what a fresh query as this user shows, and no gap was silent."""
-    stack, rng = supabase_branch, random.Random(seed)
+    stack, rng = apart, random.Random(seed)
     harm = [fault for fault in FAULTS if fault[0] not in ("half-open", "mute-heartbeats", "slow-consumer")]
     async with (
         connect(stack.database_url) as db,
         RestStore(stack.url, stack.service_role_key) as store,
-        proxied(stack) as (proxy, url),
+        proxy_to(stack) as proxy,
     ):
         writer = await Writer.start(db, store, user, seed)
         scope = Scope("conversation", writer.conversation)
@@ -250,7 +243,7 @@ async def test_random_work_faults_and_cuts_end_in_the_truth(
         async def disturb() -> None:
             while True:
                 await asyncio.sleep(rng.uniform(0.05, 0.3))
-                if rng.random() < 0.4:
+                if external or rng.random() < 0.4:  # faults are the stack's
                     proxy.cut()
                 else:
                     stack.faults.inject(*rng.choice(harm))
@@ -260,10 +253,14 @@ async def test_random_work_faults_and_cuts_end_in_the_truth(
                 await writer.act()
                 await asyncio.sleep(rng.uniform(0, 0.05))
 
-        async with following(stack, user, scope, url=url, backoff=(0.02, 0.1)) as (listener, heard):
+        async with following(stack, user, scope, url=address(proxy), backoff=(0.02, 0.1)) as (
+            listener,
+            heard,
+        ):
             disturbing = asyncio.create_task(disturb())
             await asyncio.gather(work(), writer.stream(TEXT, seconds=1.5))
             disturbing.cancel()
-            stack.faults.clear()
+            if not external:
+                stack.faults.clear()
             await whole(db, user, writer.conversation, listener, heard)
             assert heard.texts[writer.messages[0]] == TEXT

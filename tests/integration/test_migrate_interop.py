@@ -23,6 +23,7 @@ from realtime_toolkit.migrate.files import read_directory
 from realtime_toolkit.migrate.sqlsplit import split
 from realtime_toolkit.stack.postgres.places import cache_dir
 from realtime_toolkit.stack.postgres.template import BASELINE
+from tests.integration.databases import maker_url
 from tests.integration.migrating import recorded, rows, run, tables, write
 
 PACKAGE = "supabase@3.1.0"
@@ -184,7 +185,7 @@ def test_what_only_we_can_run(name: str, supabase: Supabase, empty_database: str
 def test_our_own_migrations_by_either(
     supabase: Supabase, empty_database: str, stack: Any, project: Path
 ) -> None:
-    admin = psycopg.conninfo.make_conninfo(stack.admin_url, dbname=database_of(empty_database))
+    admin = psycopg.conninfo.make_conninfo(maker_url(stack), dbname=database_of(empty_database))
     for script in BASELINE:
         run(admin, script.read_text(encoding="utf-8"))
     migrate.init(project)

@@ -12,6 +12,7 @@ import pytest
 from realtime_toolkit import migrate
 from realtime_toolkit.migrate.files import read_directory
 from realtime_toolkit.stack.postgres.template import BASELINE
+from tests.integration.databases import maker_url
 from tests.integration.migrating import rows, run
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ order by 1
 def with_baseline(stack: LocalStack, dsn: str) -> str:
     """Give the database what a Supabase project starts with."""
     name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
-    admin = psycopg.conninfo.make_conninfo(stack.admin_url, dbname=name)
+    admin = psycopg.conninfo.make_conninfo(maker_url(stack), dbname=name)
     for script in BASELINE:
         run(admin, script.read_text(encoding="utf-8"))
     return dsn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,9 +19,13 @@ from tests.integration.acting import Connection, column, connect
 from tests.integration.following import LIMIT, PATIENT, QUICK, Heard, following, whole
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from realtime_toolkit.model import Verdict
     from realtime_toolkit.stack import LocalStack
+    from tests.external.pacing import Pace
+
+    Watched = Callable[..., Awaitable[Verdict]]
 
 TASKS = "public.tasks"
 
@@ -116,7 +121,7 @@ async def test_in_sync(listener: Lossy, store: RestStore, tasks: Tasks) -> None:
 
 
 async def test_it_passes_while_others_write(
-    listener: Lossy, store: RestStore, stack: LocalStack, conversation: str
+    listener: Lossy, store: RestStore, stack: LocalStack, conversation: str, pace: Pace
 ) -> None:
     """Rows that change between the marks differ from the truth and are no losses."""
     async with connect(stack.database_url) as busy:
@@ -125,6 +130,7 @@ async def test_it_passes_while_others_write(
 
         async def write() -> None:
             while True:
+                await pace.write(14)
                 await tasks.change(*rows[:10])
                 await tasks.delete(*await tasks.add(2))
 
@@ -169,8 +175,9 @@ async def test_a_lost_delete_is_extra(listener: Lossy, store: RestStore, tasks: 
 
 
 async def test_each_of_many_losses_is_named_while_others_write(
-    listener: Lossy, store: RestStore, tasks: Tasks, stack: LocalStack, conversation: str
+    listener: Lossy, store: RestStore, tasks: Tasks, stack: LocalStack, conversation: str, pace: Pace
 ) -> None:
+    await pace.write(325)
     rows = await tasks.add(300)
     await listener.have(rows)
     stale, extra = set(rows[10:25]), set(rows[100:110])
@@ -184,6 +191,7 @@ async def test_each_of_many_losses_is_named_while_others_write(
 
         async def write() -> None:
             while True:
+                await pace.write(20)
                 await others.change(*rows[200:220])
 
         writing = asyncio.create_task(write())
@@ -325,17 +333,22 @@ class Noticed(Lags):
                 await self._rounds.acquire()
 
 
-async def watched(listener: Lossy, store: RestStore, work: Any) -> Any:
-    """Watch while ``work`` is done."""
+@pytest.fixture
+def watched(listener: Lossy, store: RestStore, pace: Pace) -> Watched:
+    """Watch while work is done."""
+    return partial(_watched, listener, store, 0.6 * pace.slower)
+
+
+async def _watched(listener: Lossy, store: RestStore, seconds: float, work: Any) -> Verdict:
     lags = Noticed()
-    watching = asyncio.create_task(watch(listener, store, 0.6, every=0.1, lags=lags))
+    watching = asyncio.create_task(watch(listener, store, seconds, every=0.1, lags=lags))
     await lags.rounds(4)  # two or three of the first verdict, then the canaries
     await work()
     return await asyncio.wait_for(watching, LIMIT)
 
 
 async def test_a_watch_counts_what_was_delivered_live(
-    listener: Lossy, store: RestStore, tasks: Tasks
+    listener: Lossy, tasks: Tasks, watched: Watched
 ) -> None:
     (before,) = await tasks.add()
     await listener.have([before])
@@ -348,12 +361,12 @@ async def test_a_watch_counts_what_was_delivered_live(
         await listener.heard.row(lambda event: (event.change.key, event.change.version) == (rows[0].key, 4))
         await tasks.delete(rows[0])
 
-    verdict = await watched(listener, store, work)
+    verdict = await watched(work)
     assert verdict.kind is VerdictKind.IN_SYNC
     assert (verdict.committed, verdict.live, verdict.recovered, verdict.lost) == (20, 20, 0, 0)
 
 
-async def test_a_watch_counts_what_a_sync_recovered(listener: Lossy, store: RestStore, tasks: Tasks) -> None:
+async def test_a_watch_counts_what_a_sync_recovered(listener: Lossy, tasks: Tasks, watched: Watched) -> None:
     async def work() -> None:
         rows = await tasks.add(2)
         await listener.have(rows)
@@ -364,12 +377,12 @@ async def test_a_watch_counts_what_a_sync_recovered(listener: Lossy, store: Rest
         await listener.have(await tasks.add())
         await listener.resync()
 
-    verdict = await watched(listener, store, work)
+    verdict = await watched(work)
     assert verdict.kind is VerdictKind.IN_SYNC
     assert (verdict.committed, verdict.live, verdict.recovered, verdict.lost) == (9, 6, 3, 0)
 
 
-async def test_a_watch_counts_what_was_lost(listener: Lossy, store: RestStore, tasks: Tasks) -> None:
+async def test_a_watch_counts_what_was_lost(listener: Lossy, tasks: Tasks, watched: Watched) -> None:
     async def work() -> None:
         stale, gone = await tasks.add(2)
         await listener.have([stale, gone])
@@ -380,14 +393,14 @@ async def test_a_watch_counts_what_was_lost(listener: Lossy, store: RestStore, t
         await tasks.change(*await tasks.add())  # two
         await listener.have_lost(5)
 
-    verdict = await watched(listener, store, work)
+    verdict = await watched(work)
     assert verdict.kind is VerdictKind.DIVERGED
     assert (len(verdict.missing), len(verdict.stale), len(verdict.extra)) == (1, 1, 1)
     assert (verdict.committed, verdict.live, verdict.recovered, verdict.lost) == (7, 2, 0, 5)
 
 
 async def test_what_was_wrong_when_a_watch_began_is_not_forgotten(
-    listener: Lossy, store: RestStore, tasks: Tasks
+    listener: Lossy, tasks: Tasks, watched: Watched
 ) -> None:
     (row,) = await tasks.add()
     await listener.have([row])
@@ -398,13 +411,13 @@ async def test_what_was_wrong_when_a_watch_began_is_not_forgotten(
     async def work() -> None:
         await listener.resync()
 
-    verdict = await watched(listener, store, work)
+    verdict = await watched(work)
     assert (verdict.kind, verdict.stale) == (VerdictKind.DIVERGED, (row,))
 
 
-async def test_round_trips_are_recorded(listener: Lossy, store: RestStore) -> None:
+async def test_round_trips_are_recorded(listener: Lossy, store: RestStore, pace: Pace) -> None:
     lags = Lags()
-    await watch(listener, store, 0.3, every=0.05, lags=lags)
+    await watch(listener, store, 0.3 * pace.slower, every=0.05, lags=lags)
     assert len(lags.seen) >= 6
     p50, p99 = lags.quantile(0.5), lags.quantile(0.99)
     assert p50 is not None

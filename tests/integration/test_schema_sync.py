@@ -30,6 +30,7 @@ from tests.integration.acting import (
     sqlstate,
     value,
 )
+from tests.integration.databases import maker_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -726,7 +727,7 @@ async def test_a_restore_begins_another_epoch(there: Connection, restore: str) -
 async def test_a_copy_of_the_database_is_another_epoch(stack: LocalStack, elsewhere: str) -> None:
     source = str(conninfo_to_dict(elsewhere)["dbname"])
     copy = f"copy_{new_id()[:8]}"
-    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
+    with psycopg.connect(maker_url(stack), autocommit=True) as admin:
         admin.execute(
             sql.SQL("create database {} template {}").format(sql.Identifier(copy), sql.Identifier(source))
         )
@@ -752,14 +753,14 @@ async def test_a_dump_restored_is_another_epoch_of_the_same_rows(
         pytest.skip(str(why))
     await line(there, tenant, await order(there, tenant), 1)
     before = await sync(there, tenant, member)
-    source = make_conninfo(stack.admin_url, dbname=str(conninfo_to_dict(elsewhere)["dbname"]))
+    source = make_conninfo(maker_url(stack), dbname=str(conninfo_to_dict(elsewhere)["dbname"]))
     dump = await asyncio.create_subprocess_exec(
         tools / "pg_dump", "--dbname", source, stdout=asyncio.subprocess.PIPE
     )
     script, _ = await dump.communicate()
     name = f"restored_{new_id()[:8]}"
-    target = make_conninfo(stack.admin_url, dbname=name)
-    with psycopg.connect(stack.admin_url, autocommit=True) as admin:
+    target = make_conninfo(maker_url(stack), dbname=name)
+    with psycopg.connect(maker_url(stack), autocommit=True) as admin:
         admin.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
         try:
             load = await asyncio.create_subprocess_exec(

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from realtime_toolkit.stack import LocalStack
 
+pytestmark = pytest.mark.needs_stack("about the stack's own interface for faults")
+
 
 @pytest.fixture
 def admin(stack: LocalStack) -> Iterator[httpx.Client]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from realtime_toolkit.stack import LocalStack
 
+pytestmark = pytest.mark.needs_stack("about the baseline that the stack makes")
+
 BASELINE = Path(stack_package.__file__).with_name("postgres") / "baseline.sql"
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from realtime_toolkit.stack import LocalStack
     from realtime_toolkit.testing import TestUser
 
+pytestmark = pytest.mark.needs_stack("about the stack's own gateway")
+
 KEYS = Keys.make()
 
 

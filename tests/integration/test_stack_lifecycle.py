@@ -30,6 +30,8 @@ from realtime_toolkit.stack.postgres.places import cache_dir
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.needs_stack("about the start and end of stacks")
+
 MIGRATIONS = Path(__file__).parents[2] / "supabase" / "migrations"
 PATIENCE = 10.0
 

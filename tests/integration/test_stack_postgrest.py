@@ -21,6 +21,8 @@ from realtime_toolkit.errors import ConfigError, StackError
 from realtime_toolkit.stack import LocalStack, rest
 from realtime_toolkit.stack.postgres.places import cache_dir
 
+pytestmark = pytest.mark.needs_stack("about the PostgREST that the stack runs")
+
 
 def tool(folder: Path, name: str, script: str) -> None:
     folder.mkdir(exist_ok=True)

@@ -24,6 +24,8 @@ from realtime_toolkit.stack.postgres.places import cache_dir
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.needs_stack("about where a stack's Postgres comes from")
+
 MIGRATIONS = Path(__file__).parents[2] / "supabase" / "migrations"
 CONTAINERS = Path(__file__).parents[1] / "containers"
 

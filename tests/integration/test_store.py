@@ -29,6 +29,7 @@ from realtime_toolkit.model import Digest, Scope, row_hash
 from realtime_toolkit.settings import mint_token
 from realtime_toolkit.stack.realtime.proxy import TcpProxy
 from realtime_toolkit.store import PostgresStore, RestStore, Store
+from tests.integration.network import proxy_to, through
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -363,26 +364,12 @@ async def test_a_server_that_is_none_of_ours(stack: Any, tmp_path: Any) -> None:
 # The network at its worst
 
 
-def through(stack: Any, transport: str, port: int, **options: Any) -> Store:
-    """A service's store over a proxy's port."""
-    if transport == "rest":
-        return RestStore(f"http://127.0.0.1:{port}", stack.service_role_key, **options)
-    parts = urlsplit(stack.database_url)
-    netloc = f"{parts.username}:{parts.password}@127.0.0.1:{port}"
-    return PostgresStore(parts._replace(netloc=netloc).geturl(), **options)
-
-
-def proxy_to(stack: Any, transport: str) -> TcpProxy:
-    parts = urlsplit(stack.url if transport == "rest" else stack.database_url)
-    return TcpProxy(parts.hostname or "127.0.0.1", parts.port or 5432)
-
-
 async def test_a_half_open_link_ends_in_time_and_a_new_one_is_made(
     stack: Any, transport: str, conversation: str
 ) -> None:
     async with (
         proxy_to(stack, transport) as proxy,
-        through(stack, transport, proxy.port, timeout=0.3) as store,
+        through(proxy, stack, transport, timeout=0.3) as store,
     ):
         await store.conversation(conversation)
         proxy.freeze()
@@ -398,7 +385,7 @@ async def test_a_half_open_link_ends_in_time_and_a_new_one_is_made(
 async def test_a_reset_in_the_middle_of_a_call_has_an_unknown_outcome(
     stack: Any, transport: str, conversation: str, db: AsyncConnection[Any]
 ) -> None:
-    async with proxy_to(stack, transport) as proxy, through(stack, transport, proxy.port) as store:
+    async with proxy_to(stack, transport) as proxy, through(proxy, stack, transport) as store:
         message = await streaming(store, conversation)
         async with db.transaction():
             await db.execute("select from public.messages where id = %s for update", [message])

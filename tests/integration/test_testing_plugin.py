@@ -31,6 +31,8 @@ asyncio_default_fixture_loop_scope = function
 filterwarnings = error
 """
 
+starts_stacks = pytest.mark.needs_stack("starts stacks of its own, through the plugin")
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -70,11 +72,13 @@ def chat_project(project: Path) -> Path:
     return project
 
 
+@starts_stacks
 def test_the_example_in_the_docstring(chat_project: Path) -> None:
     out = run(chat_project, test_example=example())
     assert "1 passed" in out, out
 
 
+@starts_stacks
 def test_a_loss_is_named(chat_project: Path) -> None:
     out = run(
         chat_project,
@@ -98,6 +102,7 @@ def test_a_loss_is_named(chat_project: Path) -> None:
     assert "stale public.conversations [" in out, out
 
 
+@starts_stacks
 def test_each_test_has_a_branch_of_its_own(project: Path) -> None:
     out = run(
         project,
@@ -115,6 +120,7 @@ def test_each_test_has_a_branch_of_its_own(project: Path) -> None:
     assert "3 passed" in out, out
 
 
+@starts_stacks
 def test_it_works_under_xdist(project: Path) -> None:
     out = run(
         project,
@@ -133,6 +139,7 @@ def test_it_works_under_xdist(project: Path) -> None:
     assert "6 passed" in out, out
 
 
+@starts_stacks
 def test_the_stack_can_be_configured(project: Path) -> None:
     out = run(
         project,
@@ -155,6 +162,7 @@ def test_the_stack_can_be_configured(project: Path) -> None:
     assert "1 passed" in out, out
 
 
+@starts_stacks
 def test_a_stack_that_cannot_start_fails_in_one_line(project: Path) -> None:
     (project / "supabase/migrations/20260102000000_wrong.sql").write_text("select 1/0;")
     out = run(project, "--tb=line", test_it="def test_it(supabase_stack): pass")

@@ -8,15 +8,15 @@ import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from realtime_toolkit.errors import IllegalTransition, NotFound, StaleAttempt, ToolkitError
 from realtime_toolkit.stack.realtime.proxy import TcpProxy
-from realtime_toolkit.store import PostgresStore, RestStore, Store
+from realtime_toolkit.store import PostgresStore, Store
 from realtime_toolkit.write.chunking import CHUNK_BYTES
 from realtime_toolkit.write.updater import ThrottledMessageUpdater
+from tests.integration.network import proxy_to, through
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -249,19 +249,6 @@ async def test_a_killed_process_leaves_its_text_to_the_next_one(
 # The network
 
 
-def through(stack: Any, transport: str, port: int, **options: Any) -> Store:
-    if transport == "rest":
-        return RestStore(f"http://127.0.0.1:{port}", stack.service_role_key, **options)
-    parts = urlsplit(stack.database_url)
-    netloc = f"{parts.username}:{parts.password}@127.0.0.1:{port}"
-    return PostgresStore(parts._replace(netloc=netloc).geturl(), **options)
-
-
-def proxy_to(stack: Any, transport: str) -> TcpProxy:
-    parts = urlsplit(stack.url if transport == "rest" else stack.database_url)
-    return TcpProxy(parts.hostname or "127.0.0.1", parts.port or 5432)
-
-
 async def test_an_answer_that_was_lost_is_asked_for_again(
     stack: Any, service: Store, transport: str, conversation: str, db: Db
 ) -> None:
@@ -269,7 +256,7 @@ async def test_an_answer_that_was_lost_is_asked_for_again(
     message = await new_message(service, conversation)
     async with (
         proxy_to(stack, transport) as proxy,
-        through(stack, transport, proxy.port, timeout=0.5) as store,
+        through(proxy, stack, transport, timeout=0.5) as store,
         ThrottledMessageUpdater(store, message, interval=0.0) as updater,
     ):
         await updater.append("before ")
@@ -301,7 +288,7 @@ async def test_a_link_that_is_cut_again_and_again_loses_nothing(
             await asyncio.sleep(dice.uniform(0.0, 0.06))
             proxy.cut()
 
-    async with proxy_to(stack, transport) as proxy, through(stack, transport, proxy.port) as store:
+    async with proxy_to(stack, transport) as proxy, through(proxy, stack, transport) as store:
         cutter = asyncio.create_task(cutting(proxy))
         async with ThrottledMessageUpdater(store, message, interval=0.01) as updater:
             for word in WORDS * 5:
@@ -318,7 +305,7 @@ async def test_a_store_that_is_away_for_a_while_holds_append_back_and_loses_noth
     message = await new_message(service, conversation)
     async with (
         proxy_to(stack, transport) as proxy,
-        through(stack, transport, proxy.port) as store,
+        through(proxy, stack, transport) as store,
         ThrottledMessageUpdater(store, message, interval=0.0, max_buffer=100) as updater,
     ):
         await updater.append("before ")

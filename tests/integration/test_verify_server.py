@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parents[1]
 MIGRATIONS = TESTS.parent / "supabase" / "migrations"
 
+own_server = pytest.mark.needs_stack("starts a Postgres of its own")
+
 
 @asynccontextmanager
 async def server(tmp_path: Path, **settings: Any) -> AsyncIterator[EmbeddedPostgres]:
@@ -38,6 +40,7 @@ async def server(tmp_path: Path, **settings: Any) -> AsyncIterator[EmbeddedPostg
         await postgres.stop()
 
 
+@own_server
 async def test_settings_that_realtime_cannot_work_with(tmp_path: Path) -> None:
     settings = {
         "wal_level": "replica",
@@ -52,6 +55,7 @@ async def test_settings_that_realtime_cannot_work_with(tmp_path: Path) -> None:
     assert report.findings[0].object == "server setting wal_level"
 
 
+@own_server
 async def test_a_database_that_is_no_supabase_project_is_no_pass(tmp_path: Path) -> None:
     async with server(tmp_path) as postgres:
         report = verify.verify(postgres.admin_url)
@@ -85,6 +89,7 @@ def test_output_plugins_that_may_be_used(stack: LocalStack, libraries: str, shut
 
 
 @pytest.mark.xdist_group("rights of hosted postgres")
+@own_server
 async def test_the_rights_of_hosted_postgres_are_enough() -> None:
     async with LocalStack(superuser=False, migrations=MIGRATIONS) as stack:
         report = verify.verify(stack.database_url)
@@ -93,6 +98,7 @@ async def test_the_rights_of_hosted_postgres_are_enough() -> None:
 
 
 @pytest.mark.xdist_group("rights of hosted postgres")
+@own_server
 async def test_flaws_are_found_with_the_rights_of_hosted_postgres() -> None:
     async with LocalStack(superuser=False) as stack:
         migrate.apply_all(stack.database_url, MIGRATIONS)

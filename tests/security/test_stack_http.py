@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.needs_stack("about the stack's own gateway and servers")
+
 PASSWORD = "correct horse battery"
 LONG = "x" * 300
 DEEP = b"[" * 100_000

@@ -22,6 +22,8 @@ from realtime_toolkit.stack.postgres.private import unprivileged_user
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.needs_stack("about the Postgres that the stack runs")
+
 NOBODY_ELSE = """
 do $$ begin
   if current_setting('listen_addresses') <> '' then raise 'others can connect'; end if;
