@@ -40,7 +40,7 @@ test-url: $(VENV)/.dev  ## the same tests on a Postgres that is there: make test
 test-external: $(VENV)/.dev  ## the same tests on the project that SUPABASE_URL and the other variables name (see tests/external)
 	@$(BIN)/python -m tests.external.project
 	@$(BIN)/realtime-toolkit migrate up
-	@$(BIN)/python -m pytest -v --supabase-external $(LEGS) tests/security
+	@$(BIN)/python -m pytest -v --timeout 180 --supabase-external $(LEGS) tests/security
 
 test-external-local: $(VENV)/.dev  ## the same on the nearest thing to a genuine project: its delays, limits and rights
 	@$(BIN)/python -m tests.external.genuine $(MAKE) --no-print-directory test-external

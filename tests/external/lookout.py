@@ -15,12 +15,16 @@ from realtime_toolkit.follow.session import socket_address
 from realtime_toolkit.phoenix import Vsn
 
 if TYPE_CHECKING:
+    from realtime_toolkit.stack import LocalStack
     from realtime_toolkit.testing import ExternalProject
+
+    Project = ExternalProject | LocalStack
 
 TOPIC = "realtime:toolkit-lookout"
 RESUBSCRIBED = 4.0
 """Seconds within which everybody has been told, after all subscriptions were dropped (1 to 3 s were measured)."""
 HEARTBEAT = 20.0
+DAY = 86_400
 
 
 class Lookout(threading.Thread):
@@ -31,27 +35,25 @@ class Lookout(threading.Thread):
     which makes the day's partition of ``realtime.messages`` only then.)
     """
 
-    def __init__(self, project: ExternalProject) -> None:
+    def __init__(self, project: Project, *, within: float = RESUBSCRIBED) -> None:
         super().__init__(name="lookout", daemon=True)
         self._address = socket_address(project.url, project.anon_key, Vsn.V2)
-        self._key = project.service_role_key
+        self._token = project.token(str(uuid4()), expires_in=DAY)
         self._over = threading.Event()
+        self._within = within
         self._told: list[float] = []
+        self.subscribed = threading.Event()
 
     def disturbed(self, since: float) -> bool:
         """Whether that happened after this moment (``time.monotonic``); waits until it would be known."""
-        time.sleep(RESUBSCRIBED)
-        return any(at > since - RESUBSCRIBED for at in self._told)
+        time.sleep(self._within)
+        return any(at > since - self._within for at in self._told)
 
     def run(self) -> None:
         while not self._over.is_set():
             try:
                 self._listen()
-            except (
-                OSError,
-                WebSocketException,
-            ):  # in a test that restarts something, or for good: the tests will say so
-                self._told.append(time.monotonic())
+            except (OSError, WebSocketException):  # if that is for good, the tests will say so
                 self._over.wait(1)
 
     def _listen(self) -> None:
@@ -62,9 +64,10 @@ class Lookout(threading.Thread):
             "filter": f"id=eq.{uuid4()}",
         }
         with connect(self._address, close_timeout=1) as socket:
-            asked = phoenix.join(TOPIC, "1", {"postgres_changes": [nothing]}, self._key)
+            asked = phoenix.join(TOPIC, "1", {"postgres_changes": [nothing]}, self._token)
             socket.send(phoenix.encode(asked, Vsn.V2))
-            first, beat = True, time.monotonic()
+            self.subscribed.clear()
+            beat = time.monotonic()
             while not self._over.is_set():
                 if time.monotonic() - beat > HEARTBEAT:
                     beat = time.monotonic()
@@ -74,9 +77,9 @@ class Lookout(threading.Thread):
                 except TimeoutError:
                     continue
                 if "Subscribed to PostgreSQL" in str(frame):
-                    if not first:
+                    if self.subscribed.is_set():
                         self._told.append(time.monotonic())
-                    first = False
+                    self.subscribed.set()
 
     def stop(self) -> None:
         self._over.set()

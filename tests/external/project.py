@@ -40,11 +40,11 @@ union all select 'tracked ' || c.oid::regclass from realtime_toolkit.tracked joi
 # Of users made up by tests: an account of the project's own is known to Auth.
 CONVERSATIONS_OF_NOBODY = """
 delete from public.conversations c
-where created_at >= %s and not exists (select from auth.users u where u.id = c.user_id)
+where created_at >= %s and not exists (select from auth.users u where u.id::text = c.user_id::text)
 """
 WATERMARKS_OF_NOBODY = """
 delete from public.realtime_watermarks w
-where created_at >= %s and not exists (select from auth.users u where u.id = w.user_id)
+where created_at >= %s and not exists (select from auth.users u where u.id::text = w.user_id::text)
 """
 # Of tables that were dropped as they were.
 REGISTRATIONS_OF_NOTHING = """

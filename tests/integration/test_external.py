@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from realtime_toolkit import migrate
 from realtime_toolkit.errors import ConfigError, Unreachable
 from realtime_toolkit.testing import ExternalProject
+from tests.external.lookout import Lookout
 from tests.external.project import MINE, allowed, left_as_found
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def test_a_project_that_cannot_be_looked_at_is_refused_in_a_line(migrated: dict[
 
 def test_pytest_and_make_say_it_in_a_line(migrated: dict[str, str]) -> None:
     execute(migrated, "create table public.theirs ()")
-    env = {**os.environ, **migrated}
+    env = {**os.environ, **migrated, MINE: ""}
     for command in (["pytest", "--supabase-external", "tests/e2e"], ["tests.external.project"]):
         done = subprocess.run(
             [sys.executable, "-m", *command], cwd=ROOT, env=env, capture_output=True, text=True, check=False
@@ -84,6 +86,20 @@ def test_pytest_and_make_say_it_in_a_line(migrated: dict[str, str]) -> None:
         assert done.returncode != 0
         (line,) = done.stderr.strip().splitlines()
         assert MINE in line
+
+
+def test_a_server_that_subscribes_everybody_anew_is_noticed(stack: LocalStack) -> None:
+    lookout = Lookout(stack, within=1)
+    began = time.monotonic()
+    lookout.start()
+    try:
+        assert lookout.subscribed.wait(20)
+        assert not lookout.disturbed(began)
+        stack.faults.inject("publication-change", 0.1)
+        execute(stack.env(), "insert into conversations (user_id) values (gen_random_uuid())")
+        assert lookout.disturbed(time.monotonic())
+    finally:
+        lookout.stop()
 
 
 def test_conversations_of_test_users_are_swept_up(migrated: dict[str, str]) -> None:
