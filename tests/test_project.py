@@ -61,6 +61,7 @@ NO_IO = {
 }
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """Dotted name below ``realtime_toolkit`` → syntax tree."""
     found = {}
