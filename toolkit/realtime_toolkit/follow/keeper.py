@@ -242,8 +242,11 @@ class Keeper:
         until = asyncio.get_running_loop().time() + seconds
         while not sightings.found.is_set() and (left := until - asyncio.get_running_loop().time()) > 0:
             if self._replica.doubts:
-                await self._resolve_doubts()
+                settled = await self._resolve_doubts()
                 sightings.saw(self._replica.digest)
+                await asyncio.sleep(
+                    0 if settled else 0.05
+                )  # keys that change faster than they can be asked for
                 continue
             if enough.is_set():
                 break

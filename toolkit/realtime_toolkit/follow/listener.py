@@ -60,6 +60,8 @@ __all__ = ["Handler", "Listener", "Source", "State", "Stats", "Timing"]
 log = logging.getLogger(__name__)
 
 DEFAULT_TIMING = Timing()
+_MARK_SENT = 2.0
+"""Seconds that sending a mark may take: ``synced`` waits for it."""
 
 Handler = Callable[[Event], Awaitable[Any] | Any]
 
@@ -203,6 +205,7 @@ class Listener:
         self._private, self._topic = bool(private), topic
         self._may_go_private = private is None
         self._hears_marks = True
+        self._own_mark: str | None = None
         self._synced_before = self.replica.cursor is not None
         self._synced_since_dialing = False
         self._on_event, self._backoff, self._max_attempts = on_event, backoff, max_attempts
@@ -229,7 +232,7 @@ class Listener:
         self._dispatcher: asyncio.Task[None] | None = None
 
     @classmethod
-    def from_client(cls, client: Any, scope: Scope, source: Source, **options: Any) -> Self:
+    def from_client(cls, client: Any, scope: Scope | str, source: Source, **options: Any) -> Self:
         """With address, key and token of a ``supabase`` client (sync or async) that the user already has.
 
         The token is that of the client's session, or its key while nobody is signed in.
@@ -484,10 +487,12 @@ class Listener:
         watermark = getattr(self._source, "watermark", None)
         if not self.hears_watermarks or watermark is None:
             return False
-        mark = str(uuid4())
+        if self._own_mark is not None:
+            self.marks.pop(self._own_mark, None)  # lost like any change, or late: it decides nothing any more
+        self._own_mark = mark = str(uuid4())
         self.marks[mark] = passed
         try:
-            await theirs(lambda: watermark(self.user_id, mark), "the source")
+            await theirs(lambda: watermark(self.user_id, mark), "sending a mark", within=_MARK_SENT)
         except Exception as error:
             self.marks.pop(mark, None)
             log.info("%s: no mark could be sent: %s", self.scope, error)
