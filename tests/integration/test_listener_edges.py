@@ -413,6 +413,34 @@ async def test_a_source_that_does_not_answer_takes_synced_back(
         await reaches(listener, lambda: listener.state is not State.SYNCED)
 
 
+async def test_a_mark_that_cannot_be_sent_does_not_keep_synced_alive(
+    stack: LocalStack, db: Connection, user: str, conversation: str
+) -> None:
+    class Stuck(RestStore):
+        async def watermark(self, user_id: str, mark: str) -> str:
+            await asyncio.Event().wait()
+            return mark
+
+    token = lambda: stack.token(user)  # noqa: E731
+    async with (
+        Stuck(stack.url, stack.anon_key, token) as source,
+        Listener(
+            stack.url,
+            stack.anon_key,
+            token,
+            f"conversation:{conversation}",
+            source,
+            timing=replace(QUICK, check=0.2),
+        ) as listener,
+    ):
+        await asyncio.wait_for(listener.synced(), LIMIT)
+        stack.faults.inject("batch-lost")
+        await db.execute("insert into tasks (conversation_id, prompt) values (%s, 'lost')", [conversation])
+        await reaches(listener, lambda: listener.state is not State.SYNCED or len(listener.replica) == 2, 6)
+        await reaches(listener, lambda: listener.state is State.SYNCED and len(listener.replica) == 2)
+        assert len(listener.marks) <= 1
+
+
 @pytest.mark.parametrize("fault", ["slot-lost:3", "batch-lost", "rate-limit:2"])
 async def test_a_silent_loss_is_noticed_within_five_seconds_at_the_defaults(
     stack: LocalStack, db: Connection, user: str, kind: str, fault: str
