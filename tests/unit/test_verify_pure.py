@@ -261,11 +261,16 @@ def test_a_wrong_configuration_is_named(tmp_path: Path, text: str) -> None:
 MIGRATION_1 = """\
 -- what was first
 create table public.notes (
-  id uuid primary key
+  id uuid primary key, title text
 );
 create policy own on public.notes for select using (true);
 create table app.notes (id uuid primary key);
 create function public.touch() returns trigger language plpgsql as $$ begin return new; end $$;
+create table public.gone (id uuid);
+alter table public.gone enable row level security;
+create table public.old (id int);
+alter table public.old add at timestamptz;
+create view public.seen as select * from notes;
 """
 MIGRATION_2 = """\
 alter table notes enable row level security;
@@ -276,34 +281,58 @@ create index notes_at on notes (id);
 alter publication supabase_realtime add table public.notes;
 alter publication supabase_realtime add table public."T.x", app."T.x.y";
 create policy "line\nbreak" on "T.x" for select using (true);
+drop table public.gone;
+create table public.gone (id uuid primary key);
+create table if not exists public.notes (id uuid primary key);
+alter table public.old rename to young;
+create trigger touched after insert on notes for each row execute function touch();
+create trigger kept before update on notes for each row execute function touch();
+alter table only public.notes replica identity full, alter column title set not null;
+grant select on public.notes to anon;
+do $$ begin execute 'alter table app.notes enable row level security'; end $$;
+drop policy "see it" on realtime.messages;
+create or replace view public.seen as select id from notes;
 """
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "line"),
+    ("code", "name", "place"),
     [
-        ("public.notes", "2_b.sql", 6),
-        ("public.notes.id", "2_b.sql", 6),
-        ("app.notes", "1_a.sql", 6),
-        ("policy own on public.notes", "2_b.sql", 3),
-        ('policy "see it" on realtime.messages', "2_b.sql", 2),
-        ("function public.touch()", "1_a.sql", 7),
-        ("public.notes_at", "2_b.sql", 5),
-        ("publication supabase_realtime", "2_b.sql", 7),
-        ('public."T.x"', "2_b.sql", 8),
-        (r'policy "line\nbreak" on public."T.x"', "2_b.sql", 8),
-        ('public."T"', None, None),
-        ("server setting wal_level", None, None),
-        ("public.nowhere", None, None),
+        ("RLS001", "public.notes", "2_b.sql:1"),
+        ("ACC001", "public.notes", "2_b.sql:3"),
+        ("PUB005", "public.notes", "2_b.sql:6"),
+        ("PUB010", "public.notes", "2_b.sql:16"),
+        ("PUB011", "public.notes", "2_b.sql:17"),
+        ("UPD001", "public.notes", "1_a.sql:2"),
+        ("UPD005", "public.notes.id", "1_a.sql:2"),
+        ("PUB016", "public.notes.title", "2_b.sql:16"),
+        ("UPD010", "public.notes.title", "2_b.sql:15"),
+        ("RLS001", "app.notes", "2_b.sql:18"),
+        ("UPD001", "app.notes", "1_a.sql:6"),
+        ("RLS010", "policy own on public.notes", "2_b.sql:3"),
+        ("MSG005", "realtime.messages", "2_b.sql:19"),
+        ("MSG007", "function public.touch()", "1_a.sql:7"),
+        ("UPD009", "public.notes_at", "2_b.sql:5"),
+        ("PUB001", "publication supabase_realtime", None),
+        ("PUB012", "publication supabase_realtime", "2_b.sql:7"),
+        ("PUB008", 'public."T.x"', "2_b.sql:7"),
+        ("RLS010", r'policy "line\nbreak" on public."T.x"', "2_b.sql:8"),
+        ("RLS001", 'public."T"', None),
+        ("RLS001", "public.gone", "2_b.sql:11"),
+        ("RLS001", "public.young", "1_a.sql:10"),
+        ("UPD004", "public.young.at", "1_a.sql:11"),
+        ("RLS008", "public.seen", "2_b.sql:20"),
+        ("SRV001", "server setting wal_level", None),
+        ("RLS001", "public.nowhere", None),
     ],
 )
-def test_the_migration_that_last_touched_an_object(
-    tmp_path: Path, name: str, file: str | None, line: int | None
+def test_the_statement_that_made_an_object_what_it_is(
+    tmp_path: Path, code: str, name: str, place: str | None
 ) -> None:
     (tmp_path / "1_a.sql").write_text(MIGRATION_1)
     (tmp_path / "2_b.sql").write_text(MIGRATION_2)
-    found = Sources.read(tmp_path, tmp_path).locate(Finding("X", Level.ERROR, name, "", "", ""))
-    assert (found.file, found.line) == (file, line)
+    found = Sources.read(tmp_path, tmp_path).locate(Finding(code, Level.ERROR, name, "", "", ""))
+    assert (f"{found.file}:{found.line}" if found.file else None) == place
 
 
 # -- values ---------------------------------------------------------------------------------------------------
