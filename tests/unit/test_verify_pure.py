@@ -78,6 +78,17 @@ def test_what_could_not_run_is_no_pass_under_strict() -> None:
     assert FULL.exit_code() == 1
 
 
+def test_the_least_finding_that_fails() -> None:
+    warned = report(FULL.checks[1], FULL.checks[2])
+    assert (warned.exit_code(), warned.exit_code(fail_on=Level.ERROR)) == (1, 0)
+    assert FULL.exit_code(fail_on=Level.ERROR) == 1
+    assert render(warned, fail_on=Level.ERROR).splitlines()[-1].startswith("ok: 1 finding;")
+    assert json.loads(render(warned, "json", fail_on=Level.ERROR))["ok"] is True
+    suite = ElementTree.fromstring(render(warned, "junit", fail_on=Level.ERROR))
+    assert suite.get("failures") == "0"
+    assert "RLS003" in (suite.findtext("testcase/system-out") or ""), "it is told all the same"
+
+
 def test_text_names_the_finding_and_what_mends_it() -> None:
     text = render(FULL)
     assert "PUB008 error public.notes" in text

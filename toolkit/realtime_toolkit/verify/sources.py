@@ -85,7 +85,9 @@ _DEFINITIONS = tuple(
 _OF_MANY = re.compile(
     r"(?P<grant>grant|revoke)\b|(?P<publication>(?:alter|create|drop) publication)\b|do\b|select\b.*track_table\b"
 )
-_TO_BE_READ = re.compile(r"(?:\s|--[^\n]*|/\*.*?\*/)*(?:create|alter|drop|grant|revoke|do|select)\b", re.I | re.S)
+_TO_BE_READ = re.compile(
+    r"(?:\s|--[^\n]*|/\*.*?\*/)*(?:create|alter|drop|grant|revoke|do|select)\b", re.I | re.S
+)
 _ACTIONS = (
     (Kind.RLS, re.compile(r"row level security")),
     (Kind.IDENTITY, re.compile(r"replica identity")),
@@ -174,7 +176,9 @@ class _History:
         for kind, pattern in _DEFINITIONS:
             match = pattern.match(text)
             if match is not None:
-                self._define(Touch(file, statement.line, frozenset({kind} if kind else ()), frozenset(), text), match)
+                self._define(
+                    Touch(file, statement.line, frozenset({kind} if kind else ()), frozenset(), text), match
+                )
                 return
         many = _OF_MANY.match(text)
         if many is not None:
@@ -200,7 +204,10 @@ class _History:
         for kind, pattern in _ACTIONS:
             for match in pattern.finditer(actions):
                 kinds.add(kind)
-                names |= {_column(shown(name)) if kind is Kind.COLUMN else _plain(shown(name)) for name in match.groups()}
+                names |= {
+                    _column(shown(name)) if kind is Kind.COLUMN else _plain(shown(name))
+                    for name in match.groups()
+                }
         renamed = _RENAME.search(actions)
         if renamed is not None:
             *schema, _ = parts(table)
@@ -214,7 +221,9 @@ class _History:
 
     def _drop(self, names: frozenset[str], *, whole: bool) -> None:
         """With a table goes all that was on it; with a policy or trigger what defined it."""
-        self._touches = [t for t in self._touches if not names <= t.names or (not whole and Kind.TABLE in t.kinds)]
+        self._touches = [
+            t for t in self._touches if not names <= t.names or (not whole and Kind.TABLE in t.kinds)
+        ]
         if len(names) == 1:
             self._made -= names
 
@@ -245,7 +254,9 @@ _TELLING = {
     "PUB001": re.compile(r"drop publication"),
     "PUB002": re.compile(r"\bpublish\b"),
     "PUB003": re.compile(r"\b(?:for all tables|in schema)\b"),
-    **dict.fromkeys(("UPD010", "UPD011", "UPD012"), re.compile(r"\bbefore\b[^;]*\bupdate\b|^create (?!.*trigger)|^alter")),
+    **dict.fromkeys(
+        ("UPD010", "UPD011", "UPD012"), re.compile(r"\bbefore\b[^;]*\bupdate\b|^create (?!.*trigger)|^alter")
+    ),
 }
 """What the statement must have in it besides."""
 _PART = re.compile(rf"{NAME}(?:\.{NAME})*", re.IGNORECASE)
