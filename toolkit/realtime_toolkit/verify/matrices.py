@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.access import Cell, Command
     from realtime_toolkit.verify.channels import ChannelCell
     from realtime_toolkit.verify.delivery import Delivery
-    from realtime_toolkit.verify.tables import Table
+    from realtime_toolkit.verify.sending import Broadcasts
+    from realtime_toolkit.verify.tables import Policy, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,6 @@ class Matrices:
     """Table → why nothing is proven about it."""
     moving: tuple[str, ...] = ()
     """Sequences whose numbers stay taken (:mod:`realtime_toolkit.verify.sequences`)."""
+    broadcasts: Broadcasts | None = None
+    """``None`` where there are no private channels."""
+    channel_policies: tuple[Policy, ...] = ()
