@@ -14,7 +14,8 @@ from realtime_toolkit.verify.delivery import Deliveries, Delivery
 from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.probing import Answer, attempt
 from realtime_toolkit.verify.seeding import relation
-from realtime_toolkit.verify.sending import Broadcasts, broadcasts
+from realtime_toolkit.verify.sending import broadcasts
+from realtime_toolkit.verify.sent import Broadcasts
 from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.stage import Stage, staged
 from realtime_toolkit.verify.tables import read_model

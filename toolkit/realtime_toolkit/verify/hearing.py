@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from realtime_toolkit.verify.channels import ChannelCell
-    from realtime_toolkit.verify.sending import Broadcasts, Sent
+    from realtime_toolkit.verify.sent import Broadcasts, Sent
     from realtime_toolkit.verify.tables import Policy
 
 BRC001 = Rule(
@@ -176,7 +176,9 @@ def _asks_more(topic: str, policies: Sequence[Policy]) -> bool:
     """Whether a policy means this topic, and asks for more than who the user is."""
     prefix = topic.partition("{")[0]
     for policy in policies:
-        theirs = (body for name, body in policy.functions.items() if not name.startswith(("auth.", "realtime.")))
+        theirs = (
+            body for name, body in policy.functions.items() if not name.startswith(("auth.", "realtime."))
+        )
         text = " ".join((policy.text, *theirs))
         meant = f"'{prefix}" in text or f"'{prefix.rstrip(':/-_.')}'" in text if prefix else True
         if policy.command in ("r", "*") and meant and _ASKS_MORE.search(text.replace("auth.role()", "")):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.access import Cell, Command
     from realtime_toolkit.verify.channels import ChannelCell
     from realtime_toolkit.verify.delivery import Delivery
-    from realtime_toolkit.verify.sending import Broadcasts
+    from realtime_toolkit.verify.sent import Broadcasts
     from realtime_toolkit.verify.tables import Policy, Table
 
 

@@ -22,6 +22,7 @@ from realtime_toolkit.verify.access import Command, Whose
 from realtime_toolkit.verify.names import mentioned
 from realtime_toolkit.verify.probing import Answer, attempt
 from realtime_toolkit.verify.seeding import Who, insert_statement, literal, relation
+from realtime_toolkit.verify.sent import Broadcasts, Hearer, Left, Sent, Silent
 from realtime_toolkit.verify.values import guesses, literals
 from realtime_toolkit.verify.variation import is_free
 
@@ -59,62 +60,6 @@ class Message:
     topic: str
     private: bool
     payload: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Hearer:
-    """A role as Alice, who may listen to a message about somebody's row."""
-
-    role: str
-    whose: Whose
-    joins: Answer
-    reads: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """Messages of one kind: what a change of this table sends, and who may hear it."""
-
-    table: str
-    functions: tuple[str, ...]
-    command: Command
-    topic: str
-    """With the row's values by their names: ``room:{public.rooms.id}``."""
-    private: bool
-    carried: tuple[str, ...]
-    """Columns of the row, other than its key, whose values the payload holds."""
-    hearers: tuple[Hearer, ...]
-    unreadable: tuple[tuple[str, tuple[str, ...]], ...]
-    """Role → columns carried that it may not select."""
-
-
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """Triggers that should send and sent nothing, whatever was changed."""
-
-    table: str
-    functions: tuple[str, ...]
-    warning: str
-    """What the database said meanwhile, SQLSTATE and message."""
-    swallows: bool
-    """An EXCEPTION handler could have hidden why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A change of the column that a topic is made of, told to the topic of its old value alone."""
-
-    table: str
-    functions: tuple[str, ...]
-    topic: str
-    column: str
-
-
-@dataclass(frozen=True, slots=True)
-class Broadcasts:
-    sent: tuple[Sent, ...] = ()
-    silent: tuple[Silent, ...] = ()
-    left: tuple[Left, ...] = ()
 
 
 def broadcasts(stage: Stage, channels: Channels) -> Broadcasts:
@@ -225,12 +170,12 @@ class _Table:
             )
             yield Command.UPDATE, column.name, statement, ()
 
-    def _inserts(
-        self, whose: Whose
-    ) -> Iterator[tuple[Command, str | None, Statement, Sequence[Statement]]]:
+    def _inserts(self, whose: Whose) -> Iterator[tuple[Command, str | None, Statement, Sequence[Statement]]]:
         """New rows in the other states that policies know: a draft, a private one."""
         probe = self._stage.access.probe(self._table, whose, Command.INSERT, "service_role")
-        given = self._stage.seeder.world.given.get((self._table.name, self._stage.access.who(self._table, whose)))
+        given = self._stage.seeder.world.given.get(
+            (self._table.name, self._stage.access.who(self._table, whose))
+        )
         row = self._stage.access.row(self._table, whose)
         if probe is None or given is None or row is None:
             return
@@ -390,7 +335,9 @@ class _Table:
         """Something in the columns that are empty, to be recognised: not where it could change the row's state."""
         table = self._table
         if self._fill is None:
-            self._fill = [c for c in table.columns if row.get(c.name) is None and self._takes_anything(c, row)]
+            self._fill = [
+                c for c in table.columns if row.get(c.name) is None and self._takes_anything(c, row)
+            ]
         for number, column in enumerate(self._fill):
             yield sql.SQL("update {} set {} = {} where {}").format(
                 relation(table),
@@ -401,7 +348,11 @@ class _Table:
 
     def _takes_anything(self, column: Column, row: Row) -> bool:
         policies = " ".join(policy.text for policy in self._table.policies)
-        if column.base != "text" or column.generated or not is_free(self._table, column, self._stage.belonging):
+        if (
+            column.base != "text"
+            or column.generated
+            or not is_free(self._table, column, self._stage.belonging)
+        ):
             return False
         if mentioned(column.name, policies):
             return False
