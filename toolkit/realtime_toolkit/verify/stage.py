@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.verify.access import Access
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.config import Config
 from realtime_toolkit.verify.ownership import Belonging, find_belonging
+from realtime_toolkit.verify.partition import Partition, make_partition
 from realtime_toolkit.verify.probing import Actor, actor
 from realtime_toolkit.verify.seeding import Seeder
 from realtime_toolkit.verify.sequences import hold
@@ -35,6 +36,8 @@ class Stage:
     config: Config
     moving: tuple[str, ...]
     """Sequences whose numbers stay taken."""
+    partition: Partition | None = None
+    """Today's of ``realtime.messages``, where it was not there."""
 
     def person(self, who: Who) -> Actor:
         """Signed in as that person."""
@@ -53,14 +56,15 @@ def staged(
     """Seeded rows in a transaction that is rolled back whatever happens; ``alone`` also what sequences gave."""
     with snapshot(connection):
         settings(connection, schemas, config.expected)
-        model = read_model(connection, facts())
+        model = replace(read_model(connection, facts()), exposed=config.exposed)
     with connection.transaction(force_rollback=True):
         moving = hold(connection, model.sequences) if alone else tuple(model.sequences)
         connection.execute("set local statement_timeout = '15s'")
         connection.execute("set local lock_timeout = '3s'")
+        absent = make_partition(connection) if model.has_messages else None
         belonging = find_belonging(model, config)
         seeder = Seeder(connection, model, belonging)
         if seed:
             seeder.seed()
         access = Access(connection, model, belonging, seeder, config)
-        yield Stage(connection, model, belonging, seeder, access, config, moving)
+        yield Stage(connection, model, belonging, seeder, access, config, moving, absent)
