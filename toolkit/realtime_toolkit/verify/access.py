@@ -188,7 +188,7 @@ class Access:
         made: Row | None = None
         try:
             with self._connection.transaction(force_rollback=True):
-                made = self._seeder.insert(table, given)
+                made = self._seeder.insert(table, given, who)
         except psycopg.Error:
             return None
         seeded = self._seeder.world.rows[table.name, who]

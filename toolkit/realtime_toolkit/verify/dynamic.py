@@ -62,7 +62,7 @@ def staged(
         connection.execute("set local statement_timeout = '15s'")
         connection.execute("set local lock_timeout = '3s'")
         belonging = find_belonging(model, config)
-        seeder = Seeder(connection, model, belonging)
+        seeder = Seeder(connection, model, belonging, config)
         if seed:
             seeder.seed()
         access = Access(connection, model, belonging, seeder, config)

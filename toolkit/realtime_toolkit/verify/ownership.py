@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import ConfigError
-from realtime_toolkit.verify.names import NAME, parts, plain
-from realtime_toolkit.verify.tables import USERS
+from realtime_toolkit.verify.names import NAME, mentioned, parts, plain
+from realtime_toolkit.verify.tables import USERS, hanging_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,6 +44,10 @@ _BEFORE = re.compile(
     rf"{_COLUMN}{_CAST}\s*(?:=|\bin\b)\s*(?:[\s(]|\b(?:select|array|any)\b|\b[\w.]+(?=\())*$", re.IGNORECASE
 )
 _AFTER = re.compile(rf"{_CAST}(?:\s+as\s+\w+)?\s*{_CAST}\s*(?:=|\?)\s*[\s(]*{_COLUMN}", re.IGNORECASE)
+_CONSTANT = re.compile(
+    rf"{_CAST}(?:\s+as\s+\w+)?\s*{_CAST}\s*(?:=|\bin\b)\s*(?:any\s*)?[\s(]*(?:array\[)?'(\w+)'", re.I
+)
+"""What a claim is compared with."""
 _USER_NAME = re.compile(
     r"^(user|owner|author|creator|created_by|member|profile|account_holder)(_?(id|uuid|uid))?$|_by$", re.I
 )
@@ -73,6 +77,14 @@ class Belonging:
     """Tables whose rows belong to a user or a tenant at all."""
     shared: frozenset[str]
     """Tables in which two users of one tenant can be told apart from two of different ones."""
+    joining: Mapping[str, str] = field(default_factory=dict)
+    """Membership table → the table whose rows a user is made a member of."""
+    privileges: tuple[tuple[tuple[str, ...], str], ...] = ()
+    """Claims that policies compare with a constant, as an admin's token carries them: path and value."""
+
+    @property
+    def teams(self) -> frozenset[str]:
+        return frozenset(self.joining.values())
 
 
 def find_belonging(model: Model, config: Config) -> Belonging:
@@ -96,7 +108,40 @@ def find_belonging(model: Model, config: Config) -> Belonging:
                 tenants[table.name].add(name)
     _spread_by_name(model, users, tenants)
     _apply_told(model, config, users, tenants)
-    return _classified(model, users, tenants, tuple(claims))
+    found = _classified(model, users, tenants, tuple(claims))
+    return replace(found, joining=_joining(model, users), privileges=tuple(_privileges(model)))
+
+
+def _joining(model: Model, users: Mapping[str, set[str]]) -> dict[str, str]:
+    """Tables with one row a user and team, which policies of the team's own tables ask."""
+    found = {}
+    for table in model.tables.values():
+        owners = users.get(table.name, set())
+        for key in table.foreign_keys if len(owners) == 1 else ():
+            there = model.tables.get(key.target)
+            pair = {*owners, *key.columns}
+            keyed = any(set(columns) == pair for columns in (table.key, *(u.columns for u in table.uniques)))
+            if there is not None and keyed and there is not table and _is_asked(model, table, there):
+                found[table.name] = key.target
+    return found
+
+
+def _is_asked(model: Model, members: Table, team: Table) -> bool:
+    name = parts(members.name)[-1]
+    about = {team.name, *hanging_on(model.tables, team.name)} - {members.name}
+    policies = (policy for table in about for policy in model.tables[table].policies)
+    return any(mentioned(name, text) for policy in policies for text in _texts(policy))
+
+
+def _privileges(model: Model) -> Iterator[tuple[tuple[str, ...], str]]:
+    policies = [policy for table in model.tables.values() for policy in table.policies]
+    for policy in (*policies, *model.message_policies):
+        for text in _texts(policy):
+            for claim in _CLAIM.finditer(text):
+                path = tuple(_STEP.findall(claim["path"] or claim["path2"]))
+                constant = _CONSTANT.match(text[claim.end() :])
+                if constant is not None and path != ("role",) and path[-1] not in ("sub", "email"):
+                    yield path, constant[1]
 
 
 def _names_a_user(table: Table, column: Column) -> bool:
