@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.session import Connection
     from realtime_toolkit.verify.tables import Column, Table
 
-_TRIES = 80
+_TRIES = 150
 _SOLUTIONS = 24
 _COMBINATIONS = 20_000
 _EXPRESSION = re.compile(r"^CHECK \((?P<text>.*)\)(?: NO INHERIT)?(?: NOT VALID)?$", re.DOTALL)
@@ -44,10 +44,12 @@ class Fitter:
         self._connection = connection
         self._belonging = belonging
         self._number = 100
+        self._inside: dict[tuple[str, str], int] = {}
 
     def insert(self, table: Table, row: Row) -> Made:
         """The row as it came to be; ``row`` is changed to what had to be given. Raises the last :class:`psycopg.Error`."""
         changes: dict[str, Iterator[Row]] = {}
+        given = dict(row)
         for _ in range(_TRIES):
             try:
                 return Made(self._insert(table, row), adopted=False)
@@ -63,7 +65,10 @@ class Fitter:
                     found = [] if table.name in self._belonging.owned else self.some(table, 1)
                     if not found:
                         raise
+                    row.clear()
+                    row.update(given)
                     return Made(found[0], adopted=True)
+                row.clear()
                 row.update(change)
         raise psycopg.errors.CheckViolation("no value found that every constraint takes")
 
@@ -81,15 +86,16 @@ class Fitter:
         """The same, inside of the partition that the table is."""
         if column.name not in table.partition_key:
             return self.fresh(column)
-        self._number += 1
-        return bounds.inside(table, column, self._number)
+        place = (table.name, column.name)
+        self._inside[place] = self._inside.get(place, 100) + 1
+        return bounds.inside(table, column, self._inside[place])
 
     def _insert(self, table: Table, row: Row) -> Row:
         statement = sql.SQL("{} returning {}").format(insert_statement(table, row), as_texts(table))
         with self._connection.transaction():
             made = self._connection.execute(statement).fetchone()
         if made is None:
-            raise psycopg.errors.TriggeredActionException("a trigger keeps the row out")
+            raise refusals.KeptOutError("a trigger keeps the row out")
         return as_row(table, made)
 
     # -- the row that is there already ---------------------------------------------------------------------
@@ -104,7 +110,11 @@ class Fitter:
         known = [name for name in dict.fromkeys((*taken.columns, *users)) if row.get(name) is not None]
         if not owners & set(known):
             return None
-        where = sql.SQL(" and ").join(equals(table, name, row[name]) for name in known)
+        return self.where(table, {name: row[name] for name in known})
+
+    def where(self, table: Table, known: Row) -> Row | None:
+        """A row with these values."""
+        where = sql.SQL(" and ").join(equals(table, name, value) for name, value in known.items())
         query = sql.SQL("select {} from {} where {} limit 1").format(as_texts(table), relation(table), where)
         found = self._connection.execute(query).fetchone()
         return None if found is None else as_row(table, found)
@@ -125,6 +135,15 @@ class Fitter:
     def _change(
         self, table: Table, row: Row, error: psycopg.Error, changes: dict[str, Iterator[Row]]
     ) -> Row | None:
+        """The row to try next; ``None``: there is no other."""
+        change = self._constrained(table, row, error, changes)
+        if change is not None:
+            return {**row, **change}
+        return self._as_a_trigger_wants(table, row, error, changes)
+
+    def _constrained(
+        self, table: Table, row: Row, error: psycopg.Error, changes: dict[str, Iterator[Row]]
+    ) -> Row | None:
         about = refusals.is_about(table, error)
         if isinstance(error, (psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation)):
             return self._another(table, row, error, changes) if about else None
@@ -137,7 +156,7 @@ class Fitter:
             return next(changes.setdefault(refused.name, self._solved(table, row, refused)), None)
         if isinstance(error, psycopg.errors.CheckViolation) and table.partition_key and about:
             return next(changes.setdefault("", self._other_partition_keys(table)), None)
-        return self._as_a_trigger_wants(table, row, error, changes)
+        return None
 
     def _not_null(self, table: Table, row: Row, name: str | None) -> Row | None:
         column = next((c for c in table.columns if c.name == name and not c.generated), None)
@@ -189,12 +208,14 @@ class Fitter:
     def _as_a_trigger_wants(
         self, table: Table, row: Row, error: psycopg.Error, changes: dict[str, Iterator[Row]]
     ) -> Row | None:
-        name = refusals.function(error)
+        """Step by step: a refusal in a line that did not refuse before is a step further, one of before a step back."""
+        name, place = refusals.function(error), refusals.line(error)
         if name is None:
             return None
-        if name not in changes:
-            changes[name] = self._wanted_by(table, row, Check(name, (), self._source(name)))
-        return next(changes[name], None)
+        if place not in changes:
+            changes[place] = self._wanted_by(table, dict(row), Check(name, (), self._source(name)))
+        last = [place for place in changes if refusals.is_line(place)][-1]
+        return next(changes[last], None)
 
     def _source(self, function: str) -> str:
         query = "select prosrc from pg_catalog.pg_proc where oid = pg_catalog.to_regprocedure(%s)"
@@ -206,14 +227,12 @@ class Fitter:
         return str(found[0]) if found else ""
 
     def _wanted_by(self, table: Table, row: Row, function: Check) -> Iterator[Row]:
-        """One column after the other with what the function's source mentions."""
+        """The row with one column after the other changed to what the function's source mentions."""
         mentioned = {name.strip('"').lower() for name in _NEW.findall(function.definition)}
         for column in table.columns:
             if column.name.lower() in mentioned - self._fixed(table):
-                before = row.get(column.name)
                 for value in values.offered(column, function.definition)[:12]:
-                    yield {column.name: value}
-                yield {column.name: before}
+                    yield {**row, column.name: value}
 
     # -- what checks want --------------------------------------------------------------------------------------
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.names import parts
 
 if TYPE_CHECKING:
-    import psycopg
-
     from realtime_toolkit.verify.tables import Check, Table, Unique
 
 _FUNCTION = re.compile(r"^(?:PL/pgSQL|SQL|\w+) function ((?:\"(?:[^\"]|\"\")+\"|[^\s\"])+)", re.MULTILINE)
+
+
+class KeptOutError(psycopg.errors.TriggeredActionException):
+    """A trigger made no row of an INSERT, and said nothing."""
 
 
 def is_about(table: Table, error: psycopg.Error) -> bool:
@@ -39,8 +43,20 @@ def function(error: psycopg.Error) -> str | None:
     return found[1] if found is not None else None
 
 
+def line(error: psycopg.Error) -> str:
+    """Where in that function, as the database says it."""
+    return next((text for text in (error.diag.context or "").splitlines() if _FUNCTION.match(text)), "")
+
+
+def is_line(place: str) -> bool:
+    """Whether that is a place in a function, and no constraint's name."""
+    return bool(_FUNCTION.match(place))
+
+
 def why(error: psycopg.Error, table: str) -> str:
     """The SQLSTATE, and where: the column or constraint, of another table too, and the function that did it."""
+    if isinstance(error, KeptOutError):
+        return "a BEFORE INSERT trigger returns null"
     diag = error.diag
     place = diag.column_name or diag.constraint_name or diag.datatype_name
     told = [error.sqlstate or "no value was found that every constraint takes"]

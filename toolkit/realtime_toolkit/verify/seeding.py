@@ -50,6 +50,8 @@ class Seeder:
         self._leading = {name for name, told in self._roles() if roles.highest(told) is not None}
         self._tenants: dict[tuple[str, str, str], str | None] = {}
         self._promised: dict[tuple[str, Who], Row] = {}
+        self._made: dict[tuple[str, Who], Row] = {}
+        """Rows that triggers made."""
         self._postponed: list[tuple[Table, ForeignKey, Who]] = []
         self.world = World()
 
@@ -59,6 +61,7 @@ class Seeder:
             now = self._connection.execute("select extract(epoch from now())::bigint").fetchone()
             self.world.now = now[0] if now else self.world.now
         self._make_users()
+        self._find_what_triggers_made()
         for table in in_dependency_order([*self._model.support.values(), *self._model.tables.values()]):
             if table.kind == "r" and table.name != USERS:
                 self._seed_table(table)
@@ -83,6 +86,42 @@ class Seeder:
             else:
                 self.world.users.add(who)
                 self.world.script.append(statement)
+
+    def _find_what_triggers_made(self) -> None:
+        """Rows that were made with a user (a profile, a first workspace) are that person's."""
+        query = (
+            "select c.oid::regclass::text from pg_catalog.pg_class c where c.relkind = 'r' "
+            "and pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) > 0"
+        )
+        with self._connection.transaction(force_rollback=True):
+            self._connection.execute("set local search_path = pg_catalog")
+            written = {name for (name,) in self._connection.execute(query).fetchall()}
+        for name in sorted(written & self._model.tables.keys()):
+            table = self._model.tables[name]
+            for who in self.world.users:
+                known: Row = dict.fromkeys(self._belonging.users.get(name, ()), who.user_id)
+                self._take(table, who, self._fitter.where(table, known) if known else None)
+
+    def _take(self, table: Table, who: Who, row: Row | None) -> None:
+        """This row is that person's, and so is what it refers to; but a tenant they share stays Alice's."""
+        if row is None or (table.name, who) in self._made:
+            return
+        self._made[table.name, who] = row
+        for key in table.foreign_keys:
+            target = self._model.tables.get(key.target)
+            values = [row[name] for name in key.columns]
+            if target is None or target.name not in self._belonging.owned or None in values:
+                continue
+            alices = self._made.get((target.name, Who.ALICE))
+            tenants = target.name not in self._belonging.personal
+            if tenants and who in (Who.BOB, Who.CAROL) and alices is not None:
+                self._refer(table, key, row, alices)
+            else:
+                self._take(
+                    target,
+                    who,
+                    self._fitter.where(target, dict(zip(key.target_columns, values, strict=True))),
+                )
 
     def _seed_table(self, table: Table) -> None:
         if self._is_filled(table):
@@ -310,7 +349,8 @@ class Seeder:
             self._fail(table, who, self._missing(table, who))
             return
         try:
-            made, adopted = self._insert(table, row, who)
+            there = self._made.get((table.name, who))
+            made, adopted = (there, True) if there is not None else self._insert(table, row, who)
         except psycopg.Error as error:
             if error.sqlstate is None:
                 raise
@@ -339,7 +379,7 @@ class Seeder:
             needed = any(table.column(name).not_null for name in key.columns)
             if needed and self._target_row(key.target, who) is None:
                 reason = self.world.failed.get(key.target, "which has none for this user")
-                return f"it needs a row of {key.target}: {reason}"
+                return f"it needs a row of {key.target}: {reason.split(' (supabase')[0]}"
         return "a table it refers to has no row"
 
     def _is_of_alices_tenant(self, table: Table, made: Row) -> bool:
@@ -356,6 +396,10 @@ class Seeder:
         row, found = self.world.rows.get((table.name, who)), self._target_row(key.target, who)
         if row is None or found is None or any(row[name] is not None for name in key.columns):
             return
+        self._refer(table, key, row, found)
+
+    def _refer(self, table: Table, key: ForeignKey, row: Row, found: Row) -> None:
+        """Let a row that is there refer to another one, if it may; ``row`` then says so, too."""
         change = dict(zip(key.columns, (found[name] for name in key.target_columns), strict=True))
         where = table.key or tuple(name for name, value in row.items() if value is not None)
         statement = sql.SQL("update {} set {} where {}").format(
