@@ -49,6 +49,8 @@ class Config:
     """``user_metadata``, ``app_metadata`` and ``email`` of every user that is made."""
     claims: Mapping[str, Any] = field(default_factory=dict)
     topics: tuple[str, ...] = ()
+    exposed: frozenset[str] | None = None
+    """Schemas that PostgREST serves, of ``config.toml``; ``None`` where that is not told."""
 
 
 def load_config(path: Path) -> Config:

@@ -44,6 +44,8 @@ class Fitter:
         self._connection = connection
         self._belonging = belonging
         self._number = 100
+        self.others: dict[str, str] = {}
+        """Whoever may stand beside a person where two have to differ: by identity, or by the key of their row."""
         self._inside: dict[tuple[str, str], int] = {}
 
     def insert(self, table: Table, row: Row) -> Made:
@@ -126,7 +128,6 @@ class Fitter:
             if key.target == USERS or key.target in self._belonging.personal:
                 found |= set(key.columns)
         if table.name not in self._belonging.personal:
-            found |= self._belonging.tenants.get(table.name, frozenset())
             found |= {name for key in table.foreign_keys for name in key.columns}
         return found
 
@@ -257,7 +258,9 @@ class Fitter:
         if column.generated:
             return []
         if column.name in self._fixed(table):
-            return list(dict.fromkeys((*present, *null)))
+            another = self.others.get(row.get(column.name) or "")
+            beside: list[str | None] = [] if another is None else [another]
+            return list(dict.fromkeys((*present, *null, *beside)))
         definition = " AND ".join(check.definition for check in checks if column.name in check.columns)
         made = (*present, *null, self.value(table, column), *values.offered(column, definition))
         return list(dict.fromkeys(value for value in made if value is not None or not column.not_null))
@@ -284,7 +287,7 @@ class Fitter:
             sql.SQL(" and ").join(
                 sql.SQL("({}) is not false").format(e) for e in _expressions(table, checks)
             ),
-            sql.SQL(" + ").join(places),
+            sql.SQL("{}, {}").format(sql.SQL(" + ").join(places), sql.SQL(", ").join(places)),
             _SOLUTIONS,
         )
         found = self._connection.execute(query).fetchall()

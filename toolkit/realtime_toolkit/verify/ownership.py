@@ -35,7 +35,7 @@ _FROM = re.compile(
     rf"\b(?:from|join)\s+\(*((?:{NAME}\.)?{NAME})(?:\s+(?:as\s+)?(?!where|on|join|left|inner)({NAME}))?", re.I
 )
 _CLAIM = re.compile(
-    r"auth\.jwt\(\)(?:\s+AS\s+\w+)?(?P<path>(?:\s*\)*\s*->>?\s*'\w+'(?:::text)?)+)"
+    r"(?P<mail>auth\.email\(\))|auth\.jwt\(\)(?:\s+AS\s+\w+)?(?P<path>(?:\s*\)*\s*->>?\s*'\w+'(?:::text)?)+)"
     r"|current_setting\(\s*'request\.jwt\.claims'[^)]*\)\s*\)*(?:::jsonb?)?(?P<path2>(?:\s*\)*\s*->>?\s*'\w+'(?:::text)?)+)",
     re.IGNORECASE,
 )
@@ -77,6 +77,8 @@ class Belonging:
     """Tables whose rows belong to a user or a tenant at all."""
     shared: frozenset[str]
     """Tables in which two users of one tenant can be told apart from two of different ones."""
+    mails: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Table → columns that hold a user's e-mail address."""
     joining: Mapping[str, str] = field(default_factory=dict)
     """Membership table → the table whose rows a user is made a member of."""
     privileges: tuple[tuple[tuple[str, ...], str], ...] = ()
@@ -86,9 +88,18 @@ class Belonging:
     def teams(self) -> frozenset[str]:
         return frozenset(self.joining.values())
 
+    def names_somebody(self, table: Table) -> bool:
+        """Whether a row of it says whose it is; a new tenant's own row does not."""
+        columns = self.users.get(table.name, frozenset()) | self.tenants.get(table.name, frozenset())
+        columns |= self.mails.get(table.name, frozenset())
+        if columns and columns != set(table.key):
+            return True
+        return any(key.target == USERS or key.target in self.owned for key in table.foreign_keys)
+
 
 def find_belonging(model: Model, config: Config) -> Belonging:
     users, tenants = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    mails = defaultdict[str, set[str]](set)
     claims: dict[Claim, None] = {}
     for table in model.tables.values():
         for column in table.columns:
@@ -98,17 +109,23 @@ def find_belonging(model: Model, config: Config) -> Belonging:
             for name, column_name in _compared_with_user(model, table, policy):
                 users[name].add(column_name)
             for claim in _claims(model, table, policy):
+                if claim.path == ("email",):
+                    if claim.column not in users[claim.table]:
+                        mails[claim.table].add(claim.column)
+                    continue
                 claims[claim] = None
                 if not _foreign(model.tables[claim.table], claim.column):
                     tenants[claim.table].add(claim.column)
     for table in model.tables.values():
-        for name in table.filter_columns - users[table.name]:
+        for name in table.filter_columns - users[table.name] - mails[table.name]:
             column = table.column(name)
             if not _foreign(table, name) and column.default is None and table.key != (name,):
                 tenants[table.name].add(name)
     _spread_by_name(model, users, tenants)
     _apply_told(model, config, users, tenants)
-    found = _classified(model, users, tenants, tuple(claims))
+    for name, columns in mails.items():
+        tenants[name] -= columns
+    found = _classified(model, users, tenants, mails, tuple(claims))
     return replace(found, joining=_joining(model, users), privileges=tuple(_privileges(model)))
 
 
@@ -138,7 +155,7 @@ def _privileges(model: Model) -> Iterator[tuple[tuple[str, ...], str]]:
     for policy in (*policies, *model.message_policies):
         for text in _texts(policy):
             for claim in _CLAIM.finditer(text):
-                path = tuple(_STEP.findall(claim["path"] or claim["path2"]))
+                path = tuple(_STEP.findall(claim["path"] or claim["path2"] or "->> 'email'"))
                 constant = _CONSTANT.match(text[claim.end() :])
                 if constant is not None and path != ("role",) and path[-1] not in ("sub", "email"):
                     yield path, constant[1]
@@ -221,9 +238,9 @@ def _claims(model: Model, table: Table, policy: Policy) -> Iterator[Claim]:
 
 def _claims_in(model: Model, table: Table, text: str, names: str) -> Iterator[Claim]:
     for match in _CLAIM.finditer(text):
-        raw = match["path"] or match["path2"]
+        raw = match["path"] or match["path2"] or "->> 'email'"
         path = tuple(_STEP.findall(raw))
-        if path[-1] in ("sub", "role", "aal", "email", "is_anonymous"):
+        if path[-1] in ("sub", "aal", "is_anonymous") or path == ("role",):
             continue
         beside = _BEFORE.search(text[: match.start()]) or _AFTER.match(text[match.end() :])
         if beside is None:
@@ -254,9 +271,13 @@ def _resolve(
 
 
 def _classified(
-    model: Model, users: Mapping[str, set[str]], tenants: Mapping[str, set[str]], claims: tuple[Claim, ...]
+    model: Model,
+    users: Mapping[str, set[str]],
+    tenants: Mapping[str, set[str]],
+    mails: Mapping[str, set[str]],
+    claims: tuple[Claim, ...],
 ) -> Belonging:
-    personal = _closure(model, {name for name in model.tables if users.get(name)})
+    personal = _closure(model, {name for name in model.tables if users.get(name) or mails.get(name)})
     roots = {
         key.target
         for table in model.tables.values()
@@ -275,6 +296,7 @@ def _classified(
         frozenset(personal),
         frozenset(personal | tenant_tables),
         frozenset(tenant_tables),
+        {name: frozenset(columns) for name, columns in mails.items() if columns},
     )
 
 

@@ -9,6 +9,7 @@ Where no row can be made, the table stays without, and it is said what refused i
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from psycopg import sql
 
 from realtime_toolkit.verify import roles
 from realtime_toolkit.verify.fitting import Fitter
-from realtime_toolkit.verify.people import PEOPLE, Row, Who, World
+from realtime_toolkit.verify.people import BESIDE, PEOPLE, Row, Who, World
 from realtime_toolkit.verify.refusals import why
 from realtime_toolkit.verify.rows import equals, insert_statement, literal, relation, spelled_out
 from realtime_toolkit.verify.tables import USERS, in_dependency_order
@@ -48,6 +49,7 @@ class Seeder:
         self._referred = {key.target for t in model.tables.values() for key in t.foreign_keys}
         self._texts = tuple(_texts(model))
         self._leading = {name for name, told in self._roles() if roles.highest(told) is not None}
+        self._pairs = self._find_pairs()
         self._tenants: dict[tuple[str, str, str], str | None] = {}
         self._promised: dict[tuple[str, Who], Row] = {}
         self._made: dict[tuple[str, Who], Row] = {}
@@ -75,9 +77,10 @@ class Seeder:
     def _make_users(self) -> None:
         users = Users(self._connection, self._model, self._config)
         leads = bool(self._leading or self._belonging.privileges)
-        for who in (*PEOPLE, *([Who.CAROL] if leads else [])) if users.exist else ():
+        people = (*PEOPLE, *((Who.CAROL,) if leads else ()), *((Who.TRENT,) if self._pairs else ()))
+        for who in people if users.exist else ():
             try:
-                statement, self.world.metadata[who] = users.insert(who)
+                statement, self.world.metadata[who], self.world.mails[who] = users.insert(who)
             except psycopg.Error as error:
                 self.world.failed.setdefault(
                     USERS,
@@ -132,6 +135,8 @@ class Seeder:
             self._make(table, Who.CAROL)
         elif table.name not in self._belonging.personal:
             self._share(table, Who.CAROL)
+        if table.name in self._pairs:
+            self._make(table, Who.TRENT)
         if self._can_be_ownerless(table):
             self._make(table, Who.NOBODY)
 
@@ -144,6 +149,18 @@ class Seeder:
             for key in self._model.tables[name].foreign_keys
             if key.target in self._belonging.personal and key.target not in self._belonging.teams
         }
+
+    def _find_pairs(self) -> set[str]:
+        """Tables to which another refers twice with a check on that: a sender and a recipient, say. Users first of all."""
+        found: set[str] = set()
+        for table in self._model.tables.values():
+            refer: dict[str, set[str]] = defaultdict(set)
+            for key in table.foreign_keys:
+                refer[key.target] |= set(key.columns) if len(key.columns) == 1 else set()
+            refer[USERS] |= self._belonging.users.get(table.name, frozenset())
+            checked = [set(check.columns) for check in table.checks]
+            found |= {t for t, columns in refer.items() if any(len(columns & both) > 1 for both in checked)}
+        return found & {USERS, *self._belonging.personal}
 
     def _person_row(self, table: Table, who: Who) -> None:
         own = table.name in self._model.tables
@@ -194,6 +211,8 @@ class Seeder:
                 continue
             if name in self._belonging.users.get(table.name, ()):
                 row[name] = None if who is Who.NOBODY else who.user_id
+            elif name in self._belonging.mails.get(table.name, ()):
+                row[name] = None if who is Who.NOBODY else self.world.mail(who)
             elif name in self._belonging.tenants.get(table.name, ()):
                 row[name] = None if who is Who.NOBODY else self._tenant(table, column, who)
             elif name in table.partition_key:
@@ -302,7 +321,8 @@ class Seeder:
                     yield table.name, told
 
     def _can_be_ownerless(self, table: Table) -> bool:
-        columns = {*self._belonging.users.get(table.name, ()), *self._belonging.tenants.get(table.name, ())}
+        named = (self._belonging.users, self._belonging.mails, self._belonging.tenants)
+        columns = {name for names in named for name in names.get(table.name, ())}
         for key in table.foreign_keys:
             if key.target == USERS or key.target in self._belonging.owned:
                 columns |= set(key.columns)
@@ -350,11 +370,13 @@ class Seeder:
             return
         try:
             there = self._made.get((table.name, who))
+            self._fitter.others = self._beside(table, who)
             made, adopted = (there, True) if there is not None else self._insert(table, row, who)
         except psycopg.Error as error:
             if error.sqlstate is None:
                 raise
-            hint = f'(supabase/verify.toml: [tables."{table.name}"] values = {{ column = "…" }})'
+            quoted = f"'{table.name}'" if '"' in table.name else f'"{table.name}"'
+            hint = f'(supabase/verify.toml: [tables.{quoted}] values = {{ column = "…" }})'
             self._fail(table, who, f"{why(error, table.name)} {hint}")
             return
         if who is Who.MALLORY and self._is_of_alices_tenant(table, made):
@@ -369,8 +391,19 @@ class Seeder:
         if not (adopted and table.name not in self._belonging.owned):
             self.world.script.append(spelled_out(table, made).as_string(self._connection))
 
+    def _beside(self, table: Table, who: Who) -> dict[str, str]:
+        """What stands for this person in the table's columns, and what for the one beside them."""
+        other = BESIDE.get(who, who)
+        found = {who.user_id: other.user_id}
+        for key in table.foreign_keys:
+            mine, theirs = (self.world.rows.get((key.target, person)) for person in (who, other))
+            if mine and theirs and len(key.target_columns) == 1:
+                name = key.target_columns[0]
+                found[str(mine[name])] = str(theirs[name])
+        return found
+
     def _fail(self, table: Table, who: Who, reason: str) -> None:
-        if who not in (Who.NOBODY, Who.CAROL):
+        if who in PEOPLE:
             self.world.failed.setdefault(table.name, reason)
 
     def _missing(self, table: Table, who: Who) -> str:

@@ -12,9 +12,9 @@ seeded (relid) as (
   select k.confrelid from seeded s join pg_constraint k on k.conrelid = s.relid and k.contype = 'f'
 ),
 modelled as materialized (
-  select t.relid, t.fqn, t.kind, t.rls, t.replident, t.is_partition, true as own from own_table t
+  select t.relid, t.schema, t.fqn, t.kind, t.rls, t.replident, t.is_partition, true as own from own_table t
   union all
-  select c.oid, c.oid::regclass::text, c.relkind, c.relrowsecurity, c.relreplident, c.relispartition, false
+  select c.oid, c.relnamespace::regnamespace::text, c.oid::regclass::text, c.relkind, c.relrowsecurity, c.relreplident, c.relispartition, false
   from seeded s join pg_class c on c.oid = s.relid where s.relid not in (select relid from own_table)
 ),
 -- The columns of an index, those inside its expressions and its condition too; plain where there are only columns.
@@ -116,6 +116,8 @@ select json_build_object(
       'policies', (
         select json_agg(json_build_object(
           'name', p.name, 'command', p.cmd, 'permissive', p.permissive, 'text', concat_ws(' | ', p.qual, p.wcheck),
+          'using', p.qual, 'check', p.wcheck, 'personal', p.policy in (select policy from personal),
+          'roles', (select json_agg(r.role_name) from policy_role r where r.policy = p.policy),
           'functions', (select json_agg(json_build_object('name', format('%s.%I', f.schema, f.name), 'body', f.body))
             from policy_function f where f.policy = p.policy)
         ) order by p.name) from policy p where p.relid = t.relid),
@@ -131,6 +133,13 @@ select json_build_object(
         join pg_class c on c.oid = a.relid
         join pg_inherits h on h.inhrelid = a.relid
         where t.is_partition),
+      'reach', (
+        select json_object_agg(a.name, array_remove(array[
+          case when has_any_column_privilege(a.role, t.relid, 'select') then 'select' end,
+          case when has_any_column_privilege(a.role, t.relid, 'insert') then 'insert' end,
+          case when has_any_column_privilege(a.role, t.relid, 'update') then 'update' end,
+          case when has_table_privilege(a.role, t.relid, 'delete') then 'delete' end], null))
+        from api a where has_schema_privilege(a.role, t.schema, 'usage')),
       'public_read', (select json_agg(a.name) from public_read o join api a using (role) where o.relid = t.relid),
       'personal_read', exists (
         select from policy p where p.relid = t.relid and p.permissive and p.cmd in ('r', '*') and p.policy in (select policy from personal)),

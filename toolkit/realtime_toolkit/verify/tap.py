@@ -51,7 +51,7 @@ def pgtap_script(
 ) -> str:
     """A test file that holds what is true now: rows for three people, then one test a cell that is decided."""
     with staged(connection, config, schemas=schemas, alone=alone) as stage:
-        cells = [cell for table in stage.model.published for cell in stage.access.cells(table)]
+        cells = [cell for table in stage.model.reachable for cell in stage.access.cells(table)]
         tests = [_test(stage, cell) for cell in cells if cell.result.answer in (Answer.ALLOW, Answer.DENY)]
         rows = [*stage.seeder.world.script, *restarts(connection, stage.model.sequences)]
     return "\n".join(

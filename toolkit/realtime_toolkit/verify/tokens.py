@@ -28,21 +28,31 @@ def asks_when(texts: Iterable[str]) -> bool:
     return any(_WHEN.search(text) for text in texts)
 
 
-def claims(who: Who, world: World, belonging: Belonging, config: Config) -> dict[str, Any]:
-    """All claims of a session that signed in by password, and what policies compare with this person's rows."""
+def claims(
+    who: Who,
+    world: World,
+    belonging: Belonging,
+    config: Config,
+    rights: Sequence[tuple[tuple[str, ...], str]] = (),
+) -> dict[str, Any]:
+    """All claims of a session, and what policies compare with this person's rows; ``rights`` are an admin's claims.
+
+    It signed in by password, and with a second factor where a policy wants one.
+    """
+    factor = (("aal",), "aal2") in belonging.privileges  # else nothing would be told of what lies behind it
     made: dict[str, Any] = {
         "iss": "https://probe.invalid/auth/v1",
         "sub": who.user_id,
         "aud": "authenticated",
         "exp": EXPIRES,
         "iat": world.now,
-        "email": f"{who.value}@probe.invalid",
+        "email": world.mail(who),
         "phone": "",
         "app_metadata": {"provider": "email", "providers": ["email"]},
         "user_metadata": dict(world.metadata.get(who, {})),
         "role": "authenticated",
-        "aal": "aal1",
-        "amr": [{"method": "password", "timestamp": world.now}],
+        "aal": "aal2" if factor else "aal1",
+        "amr": [{"method": m, "timestamp": world.now} for m in ("totp", "password")[not factor :]],
         "session_id": str(uuid.uuid5(NAMESPACE, f"session {who.value}")),
         "is_anonymous": False,
     }
@@ -50,9 +60,8 @@ def claims(who: Who, world: World, belonging: Belonging, config: Config) -> dict
         row = world.rows.get((claim.table, who))
         if row is not None and row.get(claim.column) is not None:
             _put(made, claim.path, [row[claim.column]] if claim.listed else row[claim.column])
-    if who is Who.CAROL:
-        for path, value in belonging.privileges:
-            _put(made, path, value)
+    for path, value in (*rights, *(belonging.privileges if who is Who.CAROL else ())):
+        _put(made, path, value)
     _merge(made, _filled(config.claims, who))
     return made
 

@@ -60,8 +60,8 @@ class Users:
         """Whether there is a table of users at all."""
         return bool(self._columns)
 
-    def insert(self, who: Who) -> tuple[str, dict[str, Any]]:
-        """The statement that made this user, and their metadata. Raises the last :class:`psycopg.Error`."""
+    def insert(self, who: Who) -> tuple[str, dict[str, Any], str]:
+        """The statement that made this user, their metadata and e-mail address. Raises the last :class:`psycopg.Error`."""
         metadata: dict[str, Any] = {key: usual(key, who) for key in self._keys}
         changes: dict[str, Iterator[dict[str, Any]]] = {}
         emails = self._emails(who)
@@ -82,7 +82,7 @@ class Users:
                     email = another
                 metadata.update(change or {})
             else:
-                return statement.as_string(self._connection), metadata
+                return statement.as_string(self._connection), metadata, email
         raise psycopg.errors.CheckViolation("no metadata was found that every constraint takes")
 
     def _statement(self, who: Who, metadata: Mapping[str, Any], email: str) -> sql.Composed:

@@ -21,10 +21,7 @@ _FIXED = {
     "boolean": "false",
     "json": "{}",
     "jsonb": "{}",
-    "bytea": "\\x00",
     "interval": "1 hour",
-    "time without time zone": "12:00:00",
-    "time with time zone": "12:00:00+00",
     "point": "(0,0)",
     "line": "{1,1,0}",
     "lseg": "[(0,0),(1,1)]",
@@ -36,15 +33,8 @@ _FIXED = {
     "tsquery": "probe",
     "jsonpath": "$",
     "xml": "<probe/>",
-    "money": "1.00",
-    "pg_lsn": "0/1",
-    "xid8": "1",
-    "oid": "1",
     "regclass": "pg_class",
     '"char"': "p",
-    "name": "probe",
-    "macaddr": "08:00:2b:01:02:03",
-    "macaddr8": "08:00:2b:01:02:03:04:05",
 }
 _INTEGERS = {"smallint", "integer", "bigint", "numeric", "real", "double precision"}
 _TEXTS = {"text", "character varying", "character", "citext"}
@@ -95,7 +85,18 @@ def _moment(base: str, number: int) -> str | None:
 
 
 def _sized(column: Column, base: str, number: int) -> str | None:
+    low = f"{number // 256 % 256:02x}:{number % 256:02x}"
     match base:
+        case "macaddr" | "macaddr8":
+            return f"08:00:2b:01:{low}" if base == "macaddr" else f"08:00:2b:01:02:03:{low}"
+        case "bytea":
+            return f"\\x{number:08x}"
+        case "money" | "xid8" | "oid" | "name":
+            return str(number)
+        case "pg_lsn":
+            return f"0/{number:X}"
+        case "time without time zone" | "time with time zone":
+            return str((_START + timedelta(seconds=number)).time())
         case "uuid":
             return str(uuid.uuid5(NAMESPACE, f"{column.name} {number}"))
         case "inet" | "cidr":
@@ -212,7 +213,7 @@ def offered(column: Column, definition: str) -> list[str]:
 
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_CLOSED = {"uuid", "inet", "cidr", "bytea", *_FIXED}
+_CLOSED = {"uuid", "inet", "cidr", "bytea", "macaddr", "oid", "pg_lsn", "xid8", *_FIXED}
 """Types whose values are no texts that an expression is likely to mention."""
 
 
