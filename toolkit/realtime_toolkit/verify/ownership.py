@@ -16,7 +16,7 @@ from realtime_toolkit.verify.names import NAME, mentioned, parts, plain
 from realtime_toolkit.verify.tables import USERS, hanging_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.tables import Column, Model, Policy, Table
@@ -152,13 +152,33 @@ def _is_asked(model: Model, members: Table, team: Table) -> bool:
 
 def _privileges(model: Model) -> Iterator[tuple[tuple[str, ...], str]]:
     policies = [policy for table in model.tables.values() for policy in table.policies]
-    for policy in (*policies, *model.message_policies):
-        for text in _texts(policy):
-            for claim in _CLAIM.finditer(text):
-                path = tuple(_STEP.findall(claim["path"] or claim["path2"] or "->> 'email'"))
-                constant = _CONSTANT.match(text[claim.end() :])
-                if constant is not None and path != ("role",) and path[-1] not in ("sub", "email"):
-                    yield path, constant[1]
+    yield from rights_asked_for((*policies, *model.message_policies))
+
+
+def rights_asked_for(policies: Iterable[Policy]) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Claims that these compare with a constant, or give a function one to compare them with: path and value, each once."""
+    return tuple(dict.fromkeys(right for policy in policies for right in _rights(policy)))
+
+
+def _rights(policy: Policy) -> Iterator[tuple[tuple[str, ...], str]]:
+    for text in _texts(policy):
+        for path, after in _claimed(text):
+            constant = _CONSTANT.match(after)
+            if constant is not None:
+                yield path, constant[1]
+    for name, body in policy.functions.items():
+        given = re.search(re.escape(name) + r"\(([^()]*'[^()]*)\)", policy.text.replace("ARRAY[", ""))
+        paths = [path for path, _ in _claimed(body)] if given and not name.startswith("auth.") else []
+        for path in paths:
+            yield from ((path, value) for value in re.findall(r"'(\w+)'", given[1] if given else ""))
+
+
+def _claimed(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The claims that give no identity, and what follows each."""
+    for claim in _CLAIM.finditer(text):
+        path = tuple(_STEP.findall(claim["path"] or claim["path2"] or ""))
+        if path and path != ("role",) and path[-1] not in ("sub", "email"):
+            yield path, text[claim.end() :]
 
 
 def _names_a_user(table: Table, column: Column) -> bool:

@@ -35,20 +35,40 @@ def is_flag(column: Column) -> bool:
     return column.base == "boolean" and bool(_FLAG.search(column.name))
 
 
-def values(table: Table, column: Column, texts: Iterable[str]) -> tuple[str, ...]:
-    """The roles a column can hold as far as the schema says; none where it is no role."""
-    if not _ROLE.search(column.name) or column.base.endswith("[]"):
-        return ()
+def ranks(
+    table: Table, column: Column, texts: Iterable[tuple[str, str]]
+) -> tuple[str | None, str | None] | None:
+    """The value of an ordinary member and that with the most rights, as far as the schema says; ``None``: it is no role.
+
+    ``texts`` are the policies with the table they are about, and functions with none. A value is ``None`` where the default
+    will do, or none is known to have more rights.
+    """
+    if is_flag(column):
+        return None, "true"
+    texts = list(texts)
+    listed = _listed(table, column)
+    if _ROLE.search(column.name):
+        told = listed or tuple(v for _, text in texts for v in compared(column.name, text))
+        told = told or tuple(map(str, constant(column)))
+        return (ordinary(told, constant(column)), highest(told)) if told else None
+    # A department, say, that other tables' policies ask for.
+    asked = [
+        v for name, text in texts if name != table.name for v in compared(column.name, text) if v in listed
+    ]
+    if not asked:
+        return None
+    others = [value for value in listed if value not in asked]
+    return (constant(column) or others or [ordinary(asked, ())])[0], highest(asked) or asked[0]
+
+
+def _listed(table: Table, column: Column) -> tuple[str, ...]:
+    """All values that the column can hold, where that is said."""
     if column.kind == "e":
         return column.labels
     if column.base not in ("text", "character varying", "citext"):
         return ()
     checks = [check.definition for check in table.checks if check.columns == (column.name,)]
-    found = [text for check in checks for text in _constants(check)]
-    if not found:
-        found = [text for said in texts for text in compared(column.name, said)]
-        found += [str(value) for value in constant(column)]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(v for check in checks if "~" not in check for v in _constants(check)))
 
 
 def compared(name: str, text: str) -> Iterator[str]:

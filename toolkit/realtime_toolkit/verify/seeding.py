@@ -48,7 +48,8 @@ class Seeder:
         self._fitter = Fitter(connection, belonging)
         self._referred = {key.target for t in model.tables.values() for key in t.foreign_keys}
         self._texts = tuple(_texts(model))
-        self._leading = {name for name, told in self._roles() if roles.highest(told) is not None}
+        self._ranks = self._find_ranks()
+        self._leading = {name for (name, _), (_, most) in self._ranks.items() if most is not None}
         self._pairs = self._find_pairs()
         self._tenants: dict[tuple[str, str, str], str | None] = {}
         self._promised: dict[tuple[str, Who], Row] = {}
@@ -59,7 +60,7 @@ class Seeder:
 
     def seed(self) -> World:
         self._connection.execute("set constraints all deferred")
-        if asks_when(self._texts):
+        if asks_when(text for _, text in self._texts):
             now = self._connection.execute("select extract(epoch from now())::bigint").fetchone()
             self.world.now = now[0] if now else self.world.now
         self._make_users()
@@ -298,27 +299,20 @@ class Seeder:
 
     def _role(self, table: Table, column: Column, who: Who) -> str | None:
         """An ordinary member's, or Carol's; ``None`` where the default will do."""
-        if not self._belonging.users.get(table.name):
-            return None
-        if roles.is_flag(column):
-            return "true" if who is Who.CAROL else None
-        told = roles.values(table, column, self._texts)
-        if not told:
-            return None
-        if who is Who.CAROL:
-            return roles.highest(told)
-        preset = constant(column)
-        usual = roles.ordinary(told, preset)
-        return None if [usual] == preset else usual
+        usual, most = self._ranks.get((table.name, column.name), (None, None))
+        if who is Who.CAROL and most is not None:
+            return most
+        return None if [usual] == constant(column) else usual
 
-    def _roles(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Tables whose rows give a user a role, and the roles there are."""
-        for table in self._model.tables.values():
-            for column in table.columns if self._belonging.users.get(table.name) else ():
-                if roles.is_flag(column):
-                    yield table.name, ("admin",)
-                elif told := roles.values(table, column, self._texts):
-                    yield table.name, told
+    def _find_ranks(self) -> dict[tuple[str, str], tuple[str | None, str | None]]:
+        """Columns that give a user a role: the ordinary one, and the highest."""
+        return {
+            (table.name, column.name): found
+            for table in self._model.tables.values()
+            if self._belonging.users.get(table.name)
+            for column in table.columns
+            if not column.generated and (found := roles.ranks(table, column, self._texts)) is not None
+        }
 
     def _can_be_ownerless(self, table: Table) -> bool:
         named = (self._belonging.users, self._belonging.mails, self._belonging.tenants)
@@ -464,12 +458,15 @@ class Seeder:
         return self._fitter.fresh(column)
 
 
-def _texts(model: Model) -> Iterator[str]:
-    """Everything that decides on access."""
-    policies = [policy for table in model.tables.values() for policy in table.policies]
-    for policy in (*policies, *model.message_policies):
-        yield policy.text
-        yield from (body for name, body in policy.functions.items() if not name.startswith("auth."))
+def _texts(model: Model) -> Iterator[tuple[str, str]]:
+    """Everything that decides on access, with the table it is about; functions are about none."""
+    for table in model.tables.values():
+        for policy in table.policies:
+            yield table.name, policy.text
+            yield from (("", body) for name, body in policy.functions.items() if not name.startswith("auth."))
+    for policy in model.message_policies:
+        yield "", policy.text
+        yield from (("", body) for name, body in policy.functions.items() if not name.startswith("auth."))
 
 
 def _by_role(table: Table, there: list[Row]) -> tuple[Row, Row]:
