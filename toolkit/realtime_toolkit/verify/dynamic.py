@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
-from realtime_toolkit.verify.access import Access, Cell, Command, Probe, Whose
+from realtime_toolkit.verify.access import Cell, Command, Probe, Whose
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
 from realtime_toolkit.verify.leaders import Leaders
 from realtime_toolkit.verify.matrices import Matrices
-from realtime_toolkit.verify.ownership import Belonging, find_belonging
-from realtime_toolkit.verify.partition import Partition, make_partition
 from realtime_toolkit.verify.probing import Answer, attempt
-from realtime_toolkit.verify.seeding import Seeder, Who, relation
-from realtime_toolkit.verify.sequences import hold
+from realtime_toolkit.verify.seeding import Who, relation
+from realtime_toolkit.verify.sending import broadcasts
+from realtime_toolkit.verify.sent import Broadcasts
 from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.sharing import Door, is_design
-from realtime_toolkit.verify.tables import Model, read_model
+from realtime_toolkit.verify.stage import Stage, staged
+from realtime_toolkit.verify.tables import read_model
 from realtime_toolkit.verify.variation import Change, is_free, single_changes, update
 
 if TYPE_CHECKING:
@@ -33,47 +31,6 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.session import Connection
     from realtime_toolkit.verify.tables import Table
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What one transaction with seeded rows offers, for the matrices and for the leak hunt."""
-
-    connection: Connection
-    model: Model
-    belonging: Belonging
-    seeder: Seeder
-    access: Access
-    moving: tuple[str, ...]
-    """Sequences whose numbers stay taken."""
-    partition: Partition | None = None
-    """Today's of ``realtime.messages``, where it was not there."""
-
-
-@contextmanager
-def staged(
-    connection: Connection,
-    config: Config,
-    *,
-    schemas: Sequence[str] = (),
-    seed: bool = True,
-    alone: bool = False,
-) -> Iterator[Stage]:
-    """Seeded rows in a transaction that is rolled back whatever happens; ``alone`` also what sequences gave."""
-    with snapshot(connection):
-        settings(connection, schemas, config.expected)
-        model = replace(read_model(connection, facts()), exposed=config.exposed)
-    with connection.transaction(force_rollback=True):
-        moving = hold(connection, model.sequences) if alone else tuple(model.sequences)
-        connection.execute("set local statement_timeout = '15s'")
-        connection.execute("set local lock_timeout = '3s'")
-        absent = make_partition(connection) if model.has_messages else None
-        belonging = find_belonging(model, config)
-        seeder = Seeder(connection, model, belonging, config)
-        if seed:
-            seeder.seed()
-        access = Access(connection, model, belonging, seeder, config)
-        yield Stage(connection, model, belonging, seeder, access, moving, absent)
 
 
 def cannot_act(connection: Connection) -> str:
@@ -110,9 +67,12 @@ def run_matrices(
         for table in stage.model.published:
             delivered += deliveries.of(table)
         channels: list[ChannelCell] = []
+        sent: Broadcasts | None = None
         if stage.model.has_messages:
             topics = find_topics(stage.model, stage.belonging, stage.seeder.world, config)
-            channels += Channels(connection, stage.belonging, stage.seeder.world, config).cells(topics)
+            private = Channels(connection, stage.belonging, stage.seeder.world, config)
+            channels += private.cells(topics)
+            sent = broadcasts(stage, private)
         return Matrices(
             dict(stage.model.tables),
             tuple(access),
@@ -125,6 +85,8 @@ def run_matrices(
             dict(_ways(stage, access)),
             frozenset(t.name for t in stage.model.tables.values() if stage.belonging.names_somebody(t)),
             stage.partition,
+            sent,
+            stage.model.message_policies,
         )
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.channels import ChannelCell
     from realtime_toolkit.verify.delivery import Delivery
     from realtime_toolkit.verify.partition import Partition
-    from realtime_toolkit.verify.tables import Table
+    from realtime_toolkit.verify.sent import Broadcasts
+    from realtime_toolkit.verify.tables import Policy, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,6 @@ class Matrices:
     """Tables whose rows name somebody whom they belong to: a user, a tenant, another row that is somebody's."""
     partition: Partition | None = None
     """Today's of ``realtime.messages``, where it was not there."""
+    broadcasts: Broadcasts | None = None
+    """``None`` where there are no private channels."""
+    channel_policies: tuple[Policy, ...] = ()
