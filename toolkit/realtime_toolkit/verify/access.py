@@ -152,7 +152,8 @@ class Access:
             return Result(Answer.ALLOW)  # the row was reached; what hangs on it held it back
         if result.answer is Answer.ALLOW:
             return result
-        control = attempt(self._connection, None, probe.statement, before=probe.before)
+        voice = self._seeder.voice(self.who(table, whose))  # for triggers that ask who it is
+        control = attempt(self._connection, None, probe.statement, before=(*probe.before, voice))
         if command is Command.DELETE and control.sqlstate in ("23503", "23001"):
             control = Result(Answer.ALLOW)
         return _weighed(command, result, control)

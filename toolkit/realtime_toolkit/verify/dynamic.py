@@ -63,6 +63,7 @@ def run_matrices(
         for table in stage.model.reachable:
             access += stage.access.cells(table)
         led = _led(stage, access, config)
+        governed = frozenset(_governed(stage, access))
         access += [cell for cells in led.values() for cell in cells]
         for table in stage.model.published:
             delivered += deliveries.of(table)
@@ -79,7 +80,7 @@ def run_matrices(
             tuple(delivered),
             tuple(channels),
             tuple(_unmoved(stage)),
-            frozenset(_governed(stage, access)),
+            governed,
             _failed(stage, access, led),
             stage.moving,
             dict(_ways(stage, access)),

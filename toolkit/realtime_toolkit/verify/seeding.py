@@ -179,7 +179,7 @@ class Seeder:
 
     def _is_filled(self, table: Table) -> bool:
         """A table of constants that others refer to and a migration filled: its rows are taken, not others made."""
-        if table.name not in self._referred or table.name in {*self._belonging.owned, *self._model.support}:
+        if table.name not in self._referred or not self._may_be_constants(table):
             return False
         there = self._fitter.some(table)
         if not there:
@@ -195,6 +195,18 @@ class Seeder:
             )
             self._leading |= {t.name for t in refer if users.get(t.name)}  # fmt: skip
         return True
+
+    def _may_be_constants(self, table: Table) -> bool:
+        """Nobody's rows as far as columns and policies say; of what may be tenants only those with a code for a key."""
+        named = self._belonging.users, self._belonging.tenants, self._belonging.mails
+        if table.name in self._model.support or any(names.get(table.name) for names in named):
+            return False
+        codes = all(
+            c.default is None and not c.generated and c.base != "uuid" for c in map(table.column, table.key)
+        )
+        return table.name not in self._belonging.owned or (
+            not table.personal_read and bool(table.key) and codes
+        )
 
     # -- one row --------------------------------------------------------------------------------------
 
@@ -332,8 +344,7 @@ class Seeder:
         return self._insert(table, row, who)[0]
 
     def _insert(self, table: Table, row: Row, who: Who | None) -> tuple[Row, bool]:
-        known = who is not None and who is not Who.NOBODY
-        person = json.dumps(claims(who, self.world, self._belonging, self._config)) if known and who else ""
+        person = self._claims(who)
         given, first = dict(row), None
         for voice in dict.fromkeys((person, _SERVICE, "")):
             row.clear()
@@ -353,6 +364,17 @@ class Seeder:
                 self._speak("")
         assert first is not None
         raise first
+
+    def voice(self, who: Who) -> sql.Composed:
+        """The statement after which that person is the one who asks, in whatever role."""
+        return sql.SQL("select pg_catalog.set_config('request.jwt.claims', {}, true)").format(
+            self._claims(who)
+        )
+
+    def _claims(self, who: Who | None) -> str:
+        if who is None or who is Who.NOBODY:
+            return ""
+        return json.dumps(claims(who, self.world, self._belonging, self._config))
 
     def _speak(self, voice: str) -> None:
         self._connection.execute("select pg_catalog.set_config('request.jwt.claims', %s, true)", (voice,))
@@ -404,7 +426,7 @@ class Seeder:
         """Which table has no row that this one could refer to, and why."""
         for key in table.foreign_keys:
             needed = any(table.column(name).not_null for name in key.columns)
-            if needed and self._target_row(key.target, who) is None:
+            if needed and key.target != table.name and self._target_row(key.target, who) is None:
                 reason = self.world.failed.get(key.target, "which has none for this user")
                 return f"it needs a row of {key.target}: {reason.split(' (supabase')[0]}"
         return "a table it refers to has no row"
