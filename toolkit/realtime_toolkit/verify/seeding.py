@@ -184,6 +184,7 @@ class Seeder:
         there = self._fitter.some(table)
         if not there:
             return False
+        self._fitter.constants.add(table.name)
         usual, most = _by_role(table, there)
         for who in (*PEOPLE, Who.CAROL):
             row = most if who is Who.CAROL else usual
