@@ -199,4 +199,42 @@ channel_policy as materialized (
   cross join lateral (
     select coalesce(case when p.cmd = 'a' then p.wcheck else p.qual end, p.wcheck) as expr
   ) as x
+),
+-- Functions and procedures of the user's own, with their body as text.
+routine as materialized (
+  select
+    f.oid as function, f.proname as name, s.name as schema, f.oid::regprocedure::text as signature, f.prosecdef as definer,
+    f.proconfig as config, f.proowner as owner, f.proacl as acl, l.lanname as language,
+    f.prorettype in ('trigger'::regtype, 'event_trigger'::regtype) as is_trigger, f.prosqlbody is not null as parsed,
+    regexp_replace(regexp_replace(coalesce(pg_get_function_sqlbody(f.oid), f.prosrc, ''), '--[^\n]*', '', 'g'), '/\*.*?\*/', '', 'g')
+      as source
+  from pg_proc f join own_schema s on s.oid = f.pronamespace join pg_language l on l.oid = f.prolang
+  where f.prokind in ('f', 'p') and s.name <> 'realtime_toolkit'
+    and not exists (
+      select from pg_depend d
+      where d.classid = 'pg_proc'::regclass and d.objid = f.oid and d.deptype = 'e'
+    )
+),
+-- Schemas whose functions PostgREST may serve: a schema of helpers for policies has no table and no name for clients.
+served_schema as materialized (
+  select s.oid, s.name from own_schema s
+  where s.name = 'public' or s.name ~* '(^|_)(api|rpc|rest|graphql|v\d+)(_|$)'
+    or s.name !~* '(^|_)(private|internal|hidden)(_|$)' and exists (
+      select from api a join pg_class c on c.relnamespace = s.oid and c.relkind in ('r', 'p', 'v', 'm')
+      where has_schema_privilege(a.role, s.oid, 'usage') and has_any_column_privilege(a.role, c.oid, 'select')
+    )
+),
+-- Functions that a client's role can call over the API.
+callable as materialized (
+  select r.function, a.role, a.name as role_name
+  from routine r join served_schema s on s.name = r.schema, api a
+  where not r.is_trigger and has_schema_privilege(a.role, s.oid, 'usage') and has_function_privilege(a.role, r.function, 'execute')
+),
+-- Who reads rows whoever they are: by a policy that asks nothing about the person, or only whether there is one.
+everybody_reads as materialized (
+  select relid, role from public_read
+  union
+  select p.relid, r.role from policy p join policy_role r using (policy)
+  where p.permissive and p.cmd in ('r', '*')
+    and p.qual ~* '^\(*(SELECT )?auth\.uid\(\)( AS uid)?\)* IS NOT NULL\)*$'
 )
