@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from realtime_toolkit.verify.access import Access, Cell, Command, Probe, Whose
+from realtime_toolkit.verify.calling import call_functions
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
@@ -112,6 +113,9 @@ def run_matrices(
             frozenset(_governed(stage, access)),
             _failed(stage, access),
             stage.moving,
+            call_functions(
+                connection, stage.model, stage.belonging, stage.access, stage.seeder.world, schemas
+            ),
         )
 
 

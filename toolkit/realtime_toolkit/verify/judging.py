@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Command, Whose
 from realtime_toolkit.verify.delivery import Event
+from realtime_toolkit.verify.harms import CALLED, judge_calls
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
 from realtime_toolkit.verify.probing import Answer
 
@@ -32,7 +33,7 @@ CHN001 = Rule("CHN001", "private-channels", "A user may use a private topic of a
 UPD010 = Rule(
     "UPD010", "updated_at", "An UPDATE does not move updated_at forward, although a trigger seems to"
 )
-DYNAMIC = (ACC001, ACC002, ACC003, DLV001, CHN001, UPD010)
+DYNAMIC = (ACC001, ACC002, ACC003, DLV001, CHN001, UPD010, *CALLED)
 
 # Where these say already that a table is open, the matrix adds nothing.
 _OPEN = frozenset({"RLS001", "RLS010", "RLS011", "RLS012", "PUB010"})
@@ -58,6 +59,7 @@ def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ..
         _verdict(DLV001, _undelivered(matrices, codes), same),
         _verdict(CHN001, _strange_topics(matrices, codes), ""),
         _verdict(UPD010, _unmoved_findings(matrices, codes), ""),
+        *judge_calls(matrices.called),
     )
 
 

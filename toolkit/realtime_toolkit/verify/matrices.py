@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from realtime_toolkit.verify.harms import Called
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,3 +32,5 @@ class Matrices:
     """Table → why nothing is proven about it."""
     moving: tuple[str, ...] = ()
     """Sequences whose numbers stay taken (:mod:`realtime_toolkit.verify.sequences`)."""
+    called: Called = field(default_factory=Called)
+    """What clients can do through functions."""
