@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Arguments = tuple[tuple[int, str | None], ...]
 """Place of a parameter, and its value as text; one that has a default may be left out."""
 _EACH, _MOST = 4, 32
+_UNKNOWN = "00000000-0000-4000-8000-000000000000"
 _USER = re.compile(
     r"(^|_)(user|uid|owner|author|member|account|person|profile|customer|recipient|sender|player)(_|$)|^(p_)?target$"
 )
@@ -90,9 +91,9 @@ def _values(
     array = parameter.base.endswith("[]")
     base = parameter.base.removesuffix("[]")
     plain = "_".join(words(parameter.name))
-    found: list[str] = []
-    if not _SECRET.search(plain):
-        found += _by_name(parameter, base, tables, rows)
+    if _SECRET.search(plain):  # who has it may: nobody else is to be tried with it
+        return list(_usual(parameter, base, plain)) or [_UNKNOWN if base == "uuid" else None]
+    found = list(_by_name(parameter, base, tables, rows))
     if base == "uuid" or (base == "text" and "id" in words(parameter.name)):
         keys = _keys(base, tables, rows)
         mixed = [people[0], *keys[:1], people[1], *keys[1:]]

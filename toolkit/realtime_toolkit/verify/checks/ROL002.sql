@@ -38,7 +38,7 @@ select
 from judged where harm is not null
 union all
 select
-  'ROL002', 'warning', 'function ' || r.signature,
+  'ROL002', 'error', 'function ' || r.signature,
   format('The function %s has row_security = off and runs as its caller: it fails with 42501 for everybody whom a policy binds.', r.signature),
   format('alter routine %s reset row_security;', r.signature),
   'function ' || r.signature
