@@ -14,6 +14,7 @@ from realtime_toolkit.verify.calling import call_functions
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
+from realtime_toolkit.verify.disclosed import find_disclosed
 from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.ownership import Belonging, find_belonging
 from realtime_toolkit.verify.probing import Answer, attempt
@@ -22,6 +23,7 @@ from realtime_toolkit.verify.sequences import hold
 from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.tables import Model, read_model
 from realtime_toolkit.verify.variation import Change, is_free, single_changes, update
+from realtime_toolkit.verify.walls import find_openings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -116,6 +118,8 @@ def run_matrices(
             call_functions(
                 connection, stage.model, stage.belonging, stage.access, stage.seeder.world, schemas
             ),
+            find_openings(connection, stage.model, stage.belonging, stage.seeder.world, schemas),
+            find_disclosed(connection, stage.model),
         )
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Command, Whose
 from realtime_toolkit.verify.delivery import Event
+from realtime_toolkit.verify.disclosed import COL004, judge_disclosed
 from realtime_toolkit.verify.harms import CALLED, judge_calls
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
+from realtime_toolkit.verify.openings import OPENED, judge_walls
 from realtime_toolkit.verify.probing import Answer
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ CHN001 = Rule("CHN001", "private-channels", "A user may use a private topic of a
 UPD010 = Rule(
     "UPD010", "updated_at", "An UPDATE does not move updated_at forward, although a trigger seems to"
 )
-DYNAMIC = (ACC001, ACC002, ACC003, DLV001, CHN001, UPD010, *CALLED)
+DYNAMIC = (ACC001, ACC002, ACC003, DLV001, CHN001, UPD010, *CALLED, *OPENED, COL004)
 
 # Where these say already that a table is open, the matrix adds nothing.
 _OPEN = frozenset({"RLS001", "RLS010", "RLS011", "RLS012", "PUB010"})
@@ -60,6 +62,8 @@ def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ..
         _verdict(CHN001, _strange_topics(matrices, codes), ""),
         _verdict(UPD010, _unmoved_findings(matrices, codes), ""),
         *judge_calls(matrices.called),
+        *judge_walls(matrices.walls),
+        judge_disclosed(matrices.disclosed),
     )
 
 
@@ -143,7 +147,13 @@ def _writable(
 
 def _strange(cell: Cell, matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> bool:
     governed = (cell.table, cell.role, cell.command) in matrices.governed
-    return cell.reaches_a_stranger and not governed and not codes.get(cell.table, frozenset()) & _OPEN
+    opened = matrices.walls.opens(cell.table, cell.command)
+    return (
+        cell.reaches_a_stranger
+        and not governed
+        and not opened
+        and not codes.get(cell.table, frozenset()) & _OPEN
+    )
 
 
 def _raising(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.verify.harms import Called
+from realtime_toolkit.verify.openings import Walls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,3 +35,7 @@ class Matrices:
     """Sequences whose numbers stay taken (:mod:`realtime_toolkit.verify.sequences`)."""
     called: Called = field(default_factory=Called)
     """What clients can do through functions."""
+    walls: Walls = field(default_factory=Walls)
+    """Policies that open what others keep."""
+    disclosed: tuple[str, ...] = ()
+    """Tables that everybody reads, with a secret in a row."""

@@ -10,6 +10,7 @@ with power as (
     when r.rolname = 'authenticated' then 'whoever is signed in'
     when r.rolcreaterole or r.rolreplication then 'a role that administers the server'
     when exists (select from own_table t where t.owner = r.oid and t.rls) then 'an owner of tables, whom their policies do not bind'
+    when r.rolname !~ '^(supabase_|authenticator|dashboard_user)' then 'a role that a policy lets do more'
     else 'a role of the services' end as what
   from pg_roles r
   where r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolreplication
@@ -17,6 +18,14 @@ with power as (
       'pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files', 'pg_maintain')
     or r.rolname ~ '^supabase_'
     or exists (select from own_table t where t.owner = r.oid and t.rls)
+    -- A role of the project's own with a policy that asks nothing, where those for clients ask who they are.
+    or r.rolname <> 'anon' and exists (
+      select from policy p where p.permissive and r.oid = any (p.roles) and p.policy not in (select policy from personal)
+        and exists (
+          select from policy o join policy_role q using (policy)
+          where o.relid = p.relid and o.permissive and o.policy in (select policy from personal) and not r.oid = any (o.roles)
+        )
+    )
 )
 select
   'ROL001' as code, 'error' as level, 'role ' || quote_ident(a.name) as object,
