@@ -25,11 +25,11 @@ from realtime_toolkit.verify.functions import (
     tables_in,
     whole_source,
 )
-from realtime_toolkit.verify.harms import Called, Harm
 from realtime_toolkit.verify.marks import Marks, email_of, is_counted, put_marks
 from realtime_toolkit.verify.probing import Answer, become
 from realtime_toolkit.verify.seeding import PEOPLE, Who, relation
 from realtime_toolkit.verify.session import set_local, settings
+from realtime_toolkit.verify.trials import Called, Harm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.shown import shown
@@ -11,6 +10,8 @@ from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from realtime_toolkit.verify.trials import Called, Harm
 
 FUN001 = Rule(
     "FUN001",
@@ -25,26 +26,6 @@ FUN002 = Rule(
     "It writes past every policy, and PostgREST lets clients call it.",
 )
 CALLED = (FUN001, FUN002)
-
-
-@dataclass(frozen=True, slots=True)
-class Harm:
-    """What a role can do through a function that it cannot do by itself."""
-
-    function: str
-    role: str
-    verb: str
-    """``read`` or ``change``."""
-    tables: tuple[str, ...]
-    asks: bool
-    """The function looks at the caller's token."""
-
-
-@dataclass(slots=True)
-class Called:
-    harms: list[Harm] = field(default_factory=list)
-    undecided: dict[str, str] = field(default_factory=dict)
-    """Signature → why nothing is proven about it."""
 
 
 def judge_calls(called: Called) -> tuple[CheckResult, ...]:

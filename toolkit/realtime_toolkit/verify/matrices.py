@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from realtime_toolkit.verify.harms import Called
-from realtime_toolkit.verify.openings import Walls
+from realtime_toolkit.verify.trials import Called, Walls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.shown import shown
@@ -11,7 +10,7 @@ from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from realtime_toolkit.verify.access import Command
+    from realtime_toolkit.verify.trials import Opening, Walls
 
 WAL001 = Rule(
     "WAL001",
@@ -27,26 +26,6 @@ WAL002 = Rule(
     "auth.role() = 'authenticated' is true of whoever has signed up.",
 )
 OPENED = (WAL001, WAL002)
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    code: str
-    table: str
-    policy: str
-    beside: tuple[str, ...]
-    """Policies that it makes void."""
-    commands: frozenset[Command]
-
-
-@dataclass(slots=True)
-class Walls:
-    openings: list[Opening] = field(default_factory=list)
-    undecided: dict[str, str] = field(default_factory=dict)
-    """A table, or a policy, and why it could not be tried."""
-
-    def opens(self, table: str, command: Command) -> bool:
-        return any(o.table == table and command in o.commands for o in self.openings)
 
 
 def judge_walls(walls: Walls) -> tuple[CheckResult, ...]:

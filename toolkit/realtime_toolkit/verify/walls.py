@@ -21,10 +21,10 @@ from psycopg import sql
 from realtime_toolkit.verify.access import Command
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.names import parts
-from realtime_toolkit.verify.openings import Opening, Walls
 from realtime_toolkit.verify.probing import Actor, become
 from realtime_toolkit.verify.seeding import Who, literal
 from realtime_toolkit.verify.session import set_local, settings
+from realtime_toolkit.verify.trials import Opening, Walls
 from realtime_toolkit.verify.values import NAMESPACE
 
 if TYPE_CHECKING:
