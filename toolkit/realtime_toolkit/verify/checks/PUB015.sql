@@ -30,6 +30,6 @@ where t.rls and exists (select from publication where pubdelete)
          select from own_column o
          where o.relid = t.relid and o.attnum = any (k.cols) and o.attnum <> c.attnum
            and (o.has_default or o.identity <> '' or o.name ~* '^(id|uuid)$'))))
-     and c.name !~* '(^|_)(id|uid|uuid|guid|ulid|nanoid|cuid|ksuid|hash|digest)$')
+     and c.name !~* '(^|_)(id|uid|uuid|guid|ulid|nanoid|cuid|ksuid|hash|digest|key)$')
     or c.name ~* '(e?mail|phone|mobile|ssn|social_?security|passport|national|tax_?(id|no|number)|iban|card|licen[cs]e|plate|isbn)'
   )
