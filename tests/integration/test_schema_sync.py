@@ -15,8 +15,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from realtime_toolkit.errors import ConfigError
 from realtime_toolkit.model import Digest, canonical_key, key_hash, row_hash
+from realtime_toolkit.stack.postgres.binaries import find_install
 from realtime_toolkit.stack.postgres.places import cache_dir
-from realtime_toolkit.stack.postgres.server import find_install
 from tests.integration.acting import (
     Connection,
     Row,

@@ -18,6 +18,7 @@ import pytest
 
 from realtime_toolkit.errors import ConfigError, StackError, Unreachable
 from realtime_toolkit.stack import LocalStack
+from realtime_toolkit.stack.postgres import binaries
 from realtime_toolkit.stack.postgres import server as postgres
 from realtime_toolkit.stack.postgres.places import cache_dir
 
@@ -76,7 +77,7 @@ def version() -> int:
 
 @pytest.fixture
 async def server(version: int, tmp_path: Path) -> AsyncIterator[Server]:
-    install = postgres.find_install(version, cache_dir())
+    install = binaries.find_install(version, cache_dir())
     await asyncio.to_thread(postgres.init_data, install, tmp_path / "theirs")
     embedded = postgres.EmbeddedPostgres(install, tmp_path / "theirs", password="x")
     await embedded.start()
@@ -151,7 +152,7 @@ async def test_nobody_there() -> None:
 
 
 async def test_without_logical_wal_it_says_what_to_set(tmp_path: Path) -> None:
-    install = postgres.find_install(16, cache_dir())
+    install = binaries.find_install(binaries.DEFAULT, cache_dir())
     await asyncio.to_thread(postgres.init_data, install, tmp_path / "theirs")
     server = postgres.EmbeddedPostgres(install, tmp_path / "theirs", password="x", wal_level="replica")
     await server.start()

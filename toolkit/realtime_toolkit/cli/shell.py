@@ -145,7 +145,7 @@ def log_to_stderr() -> None:
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Shown())
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, we raise
-    logging.getLogger("realtime_toolkit.stack.rest").setLevel(logging.INFO)
+    logging.getLogger("realtime_toolkit.stack.packages").setLevel(logging.INFO)
 
 
 def quiet() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
-        option("--postgres-version", type=click.Choice(["16", "18"]), default="16", show_default=True),
+        option("--postgres-version", type=click.Choice(["15", "16", "17", "18"]), default="17", show_default=True),
         option("--migrations", type=DIRECTORY, help="Applied at the start; default: supabase/migrations here, else ours."),
         option("--pace", type=click.Choice(["fast", "genuine"]), default="fast", show_default=True,
                help="genuine: with the hosted server's own delays."),

@@ -21,6 +21,7 @@ from realtime_toolkit.stack.auth.endpoints import auth_app
 from realtime_toolkit.stack.auth.keys import Keys
 from realtime_toolkit.stack.front.gateway import Gateway, RestProxy
 from realtime_toolkit.stack.front.serving import FrontServer, front_server
+from realtime_toolkit.stack.postgres.binaries import DEFAULT
 from realtime_toolkit.stack.postgres.branches import Branch, Trunk
 from realtime_toolkit.stack.postgres.container import Container, remove_recorded
 from realtime_toolkit.stack.postgres.external import External, drop_recorded
@@ -63,7 +64,7 @@ class LocalStack:
         self,
         postgres: str = "embedded",
         *,
-        version: int = 16,
+        version: int = DEFAULT,
         port: int = 0,
         data_dir: Path | str | None = None,
         migrations: Path | str | None = None,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from realtime_toolkit.stack.postgres import private
+from realtime_toolkit.stack.postgres.binaries import find_install
 from realtime_toolkit.stack.postgres.places import cache_dir
 from realtime_toolkit.stack.postgres.private import unprivileged_user
 from realtime_toolkit.stack.postgres.process import wait_exit
-from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, find_install
+from realtime_toolkit.stack.postgres.server import EmbeddedPostgres
 from realtime_toolkit.stack.postgres.template import (
     Templates,
     apply_baseline,
