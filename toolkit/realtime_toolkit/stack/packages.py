@@ -144,7 +144,7 @@ def _wheel_npm(package: Path) -> tuple[Path, Path]:
 
 def pip_install(package: str, folder: Path, *options: str, hint: str) -> None:
     """A Python package into ``folder``. Raises :class:`StackError` that begins with ``hint``."""
-    quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
+    quiet = ("--quiet", "--disable-pip-version-check", "--no-input", "--retries=1", "--timeout=15")
     pip: list[str | Path] = [
         sys.executable,
         "-m",

