@@ -197,12 +197,13 @@ class EmbeddedPostgres:
         return _last_words(self.log)
 
     def _check_data(self) -> None:
-        try:
-            made_by = (self.data / "PG_VERSION").read_text().strip()
-        except OSError:
-            raise StackError(f"no Postgres data directory: {self.data}") from None
-        if made_by != str(self._install.version):
-            raise ConfigError(f"{self.data} was made by Postgres {made_by}, not {self._install.version}")
+        made_by = version_of(self.data)
+        if made_by is None:
+            raise StackError(f"no Postgres data directory: {self.data}")
+        if made_by != self._install.version:
+            raise ConfigError(
+                f"{self.data} was made by Postgres {made_by}, not {self._install.version} (--postgres {made_by})"
+            )
 
     def _make_socket_dir(self) -> Path:
         # A short path of its own: that of a cache or of a test's folder is often too long for a socket.
@@ -309,6 +310,13 @@ def settings(version: int | None, *, durable: bool = False) -> dict[str, str]:
     """Server settings; those of one ``version`` only are left out for ``None``."""
     chosen = _SETTINGS | ({} if durable else _EPHEMERAL)
     return chosen | (_PER_VERSION.get(version, {}) if version is not None else {})
+
+
+def version_of(data: Path) -> int | None:
+    """The major version that made a data directory; ``None`` where it is none."""
+    with contextlib.suppress(OSError, ValueError):
+        return int((data / "PG_VERSION").read_text())
+    return None
 
 
 def free_port() -> int:
