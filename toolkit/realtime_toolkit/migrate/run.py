@@ -42,7 +42,9 @@ SETTLED = frozenset(
 """Already there, or already gone: what repeating a statement that had taken effect after all answers."""
 
 
-ELSEWHERE = "this Postgres does not have it; for a local stack on one that does: stack up --postgres container|URL"
+ELSEWHERE = (
+    "this Postgres does not have it; for a local stack on one that does: stack up --postgres container|URL"
+)
 _NO_EXTENSION = re.compile(
     r'extension ".*" (is not available|has no installation script)|could not (load library|access file) '
 )

