@@ -82,7 +82,8 @@ def find_install(version: int, cache: Path) -> Install:
 def _home(cache: Path) -> Path:
     """Below ``cache`` if the server's OS user can get into it; root's own mostly lies below ``/root``, which is shut."""
     user = unprivileged_user()
-    home = (cache if reachable(cache / "postgres", user) else _SYSTEM_CACHE) / "postgres"
+    home = (cache / "postgres").resolve()  # a link may lead out of what is shut
+    home = home if reachable(home, user) else _SYSTEM_CACHE / "postgres"
     if user is not None:
         missing = [folder for folder in (home, *home.parents) if not folder.exists()]
         home.mkdir(parents=True, exist_ok=True)
