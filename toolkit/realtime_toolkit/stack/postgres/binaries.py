@@ -135,13 +135,13 @@ def make_links(native: Path) -> None:
 
 def _additions(genuine: Path, vector: Path | None) -> dict[Path, Path]:
     """Place in the tree → file. A stand-in gives way to whatever is genuine."""
-    roots = (genuine,) if vector is None else (genuine, vector)
-    taken = {path.stem for root in roots for path in (root / _EXTENSIONS).glob("*.control")}
-    ours = [path for path in _STAND_INS.iterdir() if path.suffix in (".control", ".sql")]
-    added = {_EXTENSIONS / path.name: path for path in ours if path.stem.partition("--")[0] not in taken}
-    return (
-        added if vector is None else added | {path.relative_to(vector): path for path in _of_vector(vector)}
-    )
+    added = {} if vector is None else {path.relative_to(vector): path for path in _of_vector(vector)}
+    theirs = [*(genuine / _EXTENSIONS).glob("*.control"), *added]
+    taken = {path.stem for path in theirs if path.suffix == ".control"}
+    for path in _STAND_INS.iterdir():
+        if path.suffix in (".control", ".sql") and path.stem.partition("--")[0] not in taken:
+            added[_EXTENSIONS / path.name] = path
+    return added
 
 
 def _digest(added: Mapping[Path, Path]) -> str:
@@ -156,6 +156,9 @@ def _assemble(genuine: Path, added: Mapping[Path, Path], folder: Path) -> Path:
     whole = folder / "whole"
     shutil.copytree(genuine, whole, symlinks=True, copy_function=link_or_copy)
     for place, file in added.items():
+        (whole / place).unlink(
+            missing_ok=True
+        )  # what is written through a link is written into the genuine tree
         shutil.copyfile(file, whole / place)
     return whole
 
@@ -199,18 +202,17 @@ def _fetch_vector(version: int, folder: Path) -> Path:
     # For a Python that it is made for: nothing of it is run by ours.
     which = ("--no-deps", "--no-compile", "--only-binary=:all:", "--python-version=3.12")
     pip_install(package, folder / "wheel", *which, hint=f"{package} cannot be installed")
-    kept = folder / "kept"
-    for file in _of_vector(folder / "wheel" / root):
-        target = kept / file.relative_to(folder / "wheel" / root)
+    kept, wheel = folder / "kept", folder / "wheel" / root
+    for file in _of_vector(wheel):
+        target = kept / file.relative_to(wheel)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
+    if not kept.is_dir():
+        raise StackError(f"{package} has no vector in it")
     return kept
 
 
 def _of_vector(root: Path) -> Iterator[Path]:
-    for pattern in (
-        "lib/postgresql/vector.*",
-        f"{_EXTENSIONS}/vector.control",
-        f"{_EXTENSIONS}/vector--*.sql",
-    ):
-        yield from root.glob(pattern)
+    yield from root.glob("lib/postgresql/vector.*")
+    yield from (root / _EXTENSIONS).glob("vector.control")
+    yield from (root / _EXTENSIONS).glob("vector--*.sql")
