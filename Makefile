@@ -18,6 +18,7 @@ $(VENV)/.ready: pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@$(BIN)/realtime-toolkit stack run -- true  # fetches Postgres and PostgREST: no test should wait for that
 	@touch $@
 
 demo: $(VENV)/.ready  ## the main job, end to end, in five scenarios

@@ -216,7 +216,8 @@ def test_the_wheel_is_complete(wheel: Path) -> None:
     migrations = {
         f"realtime_toolkit/migrations/{path.name}" for path in (ROOT / "supabase/migrations").glob("*.sql")
     }
-    sql = {str(path.relative_to(SOURCE.parent)) for path in SOURCE.rglob("*.sql")}
+    data = [path for kind in ("*.sql", "*.control") for path in SOURCE.rglob(kind)]
+    sql = {str(path.relative_to(SOURCE.parent)) for path in data}
     assert migrations
     assert migrations | sql | {"realtime_toolkit/py.typed"} <= names
     assert not [

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from realtime_toolkit.stack.postgres.binaries import DEFAULT, find_install
 from realtime_toolkit.stack.postgres.places import cache_dir
-from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, find_install, init_data
+from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, init_data
 from tests.conformance.harness import TEMPLATE, Harness
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def harness(external: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         asyncio.run(make_template(url))
         yield Harness(url)
         return
-    install = find_install(16, cache_dir())
+    install = find_install(DEFAULT, cache_dir())
     data = tmp_path_factory.mktemp("harness") / "data"
     init_data(install, data)
     postgres = EmbeddedPostgres(install, data, password="postgres")

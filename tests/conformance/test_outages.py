@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from realtime_toolkit.settings import mint_token
+from realtime_toolkit.stack.postgres.binaries import DEFAULT, find_install
 from realtime_toolkit.stack.postgres.places import cache_dir
-from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, find_install, free_port, init_data
+from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, free_port, init_data
 from realtime_toolkit.stack.realtime.limits import Limits
 from tests.conformance.conftest import make_template
 from tests.conformance.harness import SECRET, Harness
@@ -45,7 +46,7 @@ class Site:
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """A server over a Postgres of its own, which may be stopped."""
-    install = find_install(16, cache_dir())
+    install = find_install(DEFAULT, cache_dir())
     init_data(install, tmp_path / "data")
     port = free_port()
     postgres = EmbeddedPostgres(install, tmp_path / "data", password="postgres", port=port, orderly=True)

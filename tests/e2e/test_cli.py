@@ -443,6 +443,7 @@ def test_stack_up_prints_its_environment_and_stops_on_sigterm(
     password = urlsplit(env["DATABASE_URL"]).password
     assert password
     assert env["SUPABASE_URL"] in "".join(told)
+    assert "Postgres 17." in "".join(told)
     assert password not in "".join(told)  # a terminal is shown, shared and kept
     assert json.loads(call("stack", "env", "--json", **state).stdout) == env
     with psycopg.connect(env["DATABASE_URL"]) as db:
@@ -459,6 +460,18 @@ def test_stack_up_prints_its_environment_and_stops_on_sigterm(
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(env["DATABASE_URL"], connect_timeout=3)
     assert call("stack", "env", **state).returncode == 3
+
+
+@starts_stack
+def test_which_postgres_a_stack_runs(call: Call) -> None:
+    code = (
+        "import os, psycopg; print(psycopg.connect(os.environ['DATABASE_URL']).info.server_version // 10000)"
+    )
+    run = ("stack", "run", "--", sys.executable, "-c", code)
+    assert call(*run, TOOLKIT_POSTGRES="18").stdout == "18\n"
+    assert call(*run[:2], "--postgres", "16", *run[2:], TOOLKIT_POSTGRES="18").stdout == "16\n"
+    assert "not 'postgres:17'" in one_line(call("stack", "up", "--postgres", "postgres:17"), 3)
+    assert "not '9'" in one_line(call("stack", "run", "--", "true", TOOLKIT_POSTGRES="9"), 3)
 
 
 @pytest.mark.needs_stack("faults are the stack's")

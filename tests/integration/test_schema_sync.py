@@ -14,9 +14,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from realtime_toolkit.errors import ConfigError
+from realtime_toolkit.migrate.dump import _pg_dump
 from realtime_toolkit.model import Digest, canonical_key, key_hash, row_hash
-from realtime_toolkit.stack.postgres.places import cache_dir
-from realtime_toolkit.stack.postgres.server import find_install
 from tests.integration.acting import (
     Connection,
     Row,
@@ -748,7 +747,7 @@ async def test_a_dump_restored_is_another_epoch_of_the_same_rows(
     """Tracking survives pg_dump: triggers, registry, identity, and every row's own stamps."""
     version = await value(there, "select current_setting('server_version_num')::int / 10000")
     try:
-        tools = find_install(version, cache_dir()).bin
+        tools = _pg_dump(version).parent
     except ConfigError as why:
         pytest.skip(str(why))
     await line(there, tenant, await order(there, tenant), 1)

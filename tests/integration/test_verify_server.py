@@ -11,8 +11,9 @@ import pytest
 
 from realtime_toolkit import migrate, verify
 from realtime_toolkit.stack import LocalStack
+from realtime_toolkit.stack.postgres.binaries import DEFAULT, find_install
 from realtime_toolkit.stack.postgres.places import cache_dir
-from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, find_install, init_data
+from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, init_data
 from realtime_toolkit.stack.postgres.template import apply_baseline
 from realtime_toolkit.verify import Outcome
 from realtime_toolkit.verify.catalogue import static_checks
@@ -29,7 +30,7 @@ own_server = pytest.mark.needs_stack("starts a Postgres of its own")
 @asynccontextmanager
 async def server(tmp_path: Path, **settings: Any) -> AsyncIterator[EmbeddedPostgres]:
     """A Postgres of its own, with nothing of Supabase in it."""
-    install = find_install(16, cache_dir())
+    install = find_install(DEFAULT, cache_dir())
     data = tmp_path / "data"
     init_data(install, data)
     postgres = EmbeddedPostgres(install, data, password="postgres", **settings)

@@ -15,9 +15,10 @@ import psycopg
 import pytest
 
 from realtime_toolkit.stack import LocalStack
+from realtime_toolkit.stack.postgres import binaries
 from realtime_toolkit.stack.postgres import server as postgres
 from realtime_toolkit.stack.postgres.places import cache_dir
-from realtime_toolkit.stack.postgres.private import unprivileged_user
+from realtime_toolkit.stack.postgres.private import reachable, unprivileged_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ async def test_while_a_data_directory_is_prepared_nobody_gets_in(tmp_path: Path)
 async def test_tcp_opens_when_no_earlier_password_is_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install, data = postgres.find_install(16, cache_dir()), tmp_path / "data"
+    install, data = binaries.find_install(binaries.DEFAULT, cache_dir()), tmp_path / "data"
     postgres.init_data(install, data)
     before = postgres.EmbeddedPostgres(install, data, password="known", durable=True)
     await before.start()
@@ -96,7 +97,7 @@ def test_the_account_that_postgres_runs_as_is_not_let_in(stack: LocalStack) -> N
     query = parse_qs(urlsplit(stack.admin_url).query)
     address = f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}"
     python = [os.path.realpath(sys.executable), "-I", "-S", "-c", CONNECT, address]
-    if not postgres.reachable(Path(python[0]), user):
+    if not reachable(Path(python[0]), user):
         pytest.skip("that account cannot run this Python")
     done = subprocess.run(
         python, capture_output=True, text=True, user=user.uid, group=user.gid, extra_groups=[], check=True

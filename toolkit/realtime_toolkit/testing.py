@@ -59,9 +59,9 @@ T = TypeVar("T")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("supabase").addoption(
         "--supabase-postgres",
-        metavar="WHERE",
-        default="embedded",
-        help="Postgres of the fixture supabase_stack: embedded (default), container, or a postgresql:// address",
+        metavar="WHICH",
+        help="Postgres of the fixture supabase_stack: a version (15 to 18), container, or a postgresql:// address; "
+        "default: TOOLKIT_POSTGRES, else the embedded 17",
     )
     parser.getgroup("supabase").addoption(
         "--supabase-external",
@@ -113,7 +113,7 @@ def _verified(config: pytest.Config) -> Report:
     url = config.getoption("--supabase-verify-url")
     if url is not None:
         return verify.verify(url, **options)
-    thread = StackThread(migrations=options["migrations"])
+    thread = StackThread(postgres=config.getoption("--supabase-postgres"), migrations=options["migrations"])
     stack = thread.start()
     try:
         return verify.verify(stack.database_url, **options)

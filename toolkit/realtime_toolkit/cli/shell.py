@@ -145,7 +145,8 @@ def log_to_stderr() -> None:
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Shown())
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it warns of, we raise
-    logging.getLogger("realtime_toolkit.stack.rest").setLevel(logging.INFO)
+    for name in ("packages", "postgres.binaries"):
+        logging.getLogger(f"realtime_toolkit.stack.{name}").setLevel(logging.INFO)
 
 
 def quiet() -> None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
-        option("--postgres-version", type=click.Choice(["16", "18"]), default="16", show_default=True),
+        option("--postgres", "--postgres-version", "postgres", metavar="VERSION|container|URL",
+               help="15 to 18, an image in a container (TOOLKIT_POSTGRES_IMAGE), or a server that is there; default: "
+               "TOOLKIT_POSTGRES, else the version that made the data directory, else 17."),
         option("--migrations", type=DIRECTORY, help="Applied at the start; default: supabase/migrations here, else ours."),
         option("--pace", type=click.Choice(["fast", "genuine"]), default="fast", show_default=True,
                help="genuine: with the hosted server's own delays."),
@@ -43,7 +45,7 @@ def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.asynccontextmanager
 async def started(
-    postgres_version: str, migrations: Path | None, faults: tuple[str, ...], every: float, **options: Any
+    migrations: Path | None, faults: tuple[str, ...], every: float, **options: Any
 ) -> AsyncIterator[LocalStack]:
     """A stack as the options say, with its programme of faults."""
     from realtime_toolkit.stack import LocalStack
@@ -51,7 +53,7 @@ async def started(
 
     for fault in faults:
         parse(fault)  # says what is wrong before anything starts
-    made = LocalStack(version=int(postgres_version), migrations=migrations_here(migrations), **options)
+    made = LocalStack(migrations=migrations_here(migrations), **options)
     async with made as stack:
         trouble = []
         if faults:
@@ -88,13 +90,13 @@ def stack() -> None:
 @stack_options
 def up(port: int, data_dir: Path | None, **options: Any) -> None:
     """Run in the foreground until Ctrl-C; ``stack env`` in another terminal prints how to connect."""
-    from realtime_toolkit.stack.postgres.external import shown
+    from realtime_toolkit.stack.postgres.external import server_version, shown
 
     async def job() -> None:
         async with started(port=port, data_dir=data_dir, publish=True, **options) as running:
-            say(
-                f"ready: {running.url}  (database {shown(running.database_url)}, `stack env` has the password)"
-            )
+            version = await server_version(running.admin_url)
+            where = f"Postgres {version} at {shown(running.database_url)}"
+            say(f"ready: {running.url}  ({where}, `stack env` has the password)")
             say("settings for other terminals: realtime-toolkit stack env > .env   stop with Ctrl-C")
             await running.wait_failed()
 

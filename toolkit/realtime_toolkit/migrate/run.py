@@ -42,6 +42,12 @@ SETTLED = frozenset(
 """Already there, or already gone: what repeating a statement that had taken effect after all answers."""
 
 
+ELSEWHERE = (
+    "this Postgres does not have it; for a local stack on one that does: stack up --postgres container|URL"
+)
+_NO_EXTENSION = re.compile(
+    r'extension ".*" (is not available|has no installation script)|could not (load library|access file) '
+)
 _PASSWORD = re.compile(r"(\bpassword\s*=?\s*)[eE]?'(?:[^']|'')*(?:'|$)", re.IGNORECASE)
 
 
@@ -272,6 +278,8 @@ def failure(migration: Migration, at: Statement | None, error: psycopg.Error, ou
     message = diag.message_primary or str(error)
     context = (diag.context or "").partition("\n")[0] if not diag.statement_position else None
     extra = [text.rstrip(".") for text in (diag.message_detail, diag.message_hint, context) if text]
+    if _NO_EXTENSION.match(message):
+        extra = [ELSEWHERE]  # rather than where on the server's disk it was looked for
     if isinstance(error, ONLY_OUTSIDE) and migration.transactional:
         extra.append(f"put it in a file that begins with: {DIRECTIVE}")
     code = f" ({error.sqlstate})" if error.sqlstate else ""

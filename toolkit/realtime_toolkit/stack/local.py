@@ -21,10 +21,11 @@ from realtime_toolkit.stack.auth.endpoints import auth_app
 from realtime_toolkit.stack.auth.keys import Keys
 from realtime_toolkit.stack.front.gateway import Gateway, RestProxy
 from realtime_toolkit.stack.front.serving import FrontServer, front_server
+from realtime_toolkit.stack.postgres.binaries import RELEASES
 from realtime_toolkit.stack.postgres.branches import Branch, Trunk
 from realtime_toolkit.stack.postgres.container import Container, remove_recorded
 from realtime_toolkit.stack.postgres.external import External, drop_recorded
-from realtime_toolkit.stack.postgres.places import cache_dir, state_dir
+from realtime_toolkit.stack.postgres.places import cache_dir, postgres_choice, state_dir
 from realtime_toolkit.stack.postgres.private import write_private
 from realtime_toolkit.stack.postgres.reserve import KEYS_FILE, listening, owned, scratch
 from realtime_toolkit.stack.postgres.residue import Claim, records, sweep
@@ -44,12 +45,16 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 B = TypeVar("B")
 
+_VERSIONS = {str(version): version for version in RELEASES}
+
 
 class LocalStack:
     """A whole local Supabase: ``async with LocalStack(migrations=…) as stack``.
 
-    ``data_dir`` keeps database and keys from one run to the next; without it all is thrown away.
-    ``version`` is that of the embedded Postgres, 16 or 18. ``port`` 0 takes a free one, and only 127.0.0.1
+    ``postgres`` is ``"embedded"``, a version of that (``"15"`` to ``"18"``), ``"container"``, or the postgresql:// address
+    of a server; told none, the variable ``TOOLKIT_POSTGRES`` decides, else it is embedded: the version that made
+    ``data_dir``, else 17. ``data_dir`` keeps database and keys from one run to the next; without it all is thrown
+    away. ``port`` 0 takes a free one, and only 127.0.0.1
     is ever listened on. ``superuser=False`` gives ``postgres`` just the rights it has on hosted Supabase.
     ``publish`` lets :func:`running_stack` find it from another process. ``hosts`` are names, beside those of this
     machine, under which it is asked (a tunnel's, a reverse proxy's); any other is refused.
@@ -61,9 +66,9 @@ class LocalStack:
 
     def __init__(
         self,
-        postgres: str = "embedded",
+        postgres: str | None = None,
         *,
-        version: int = 16,
+        version: int | None = None,
         port: int = 0,
         data_dir: Path | str | None = None,
         migrations: Path | str | None = None,
@@ -95,7 +100,11 @@ class LocalStack:
         self._port = 0
         self._failed: asyncio.Future[None] | None = None
 
-    def _source_for(self, postgres: str, version: int, superuser: bool) -> Source:
+    def _source_for(self, postgres: str | None, version: int | None, superuser: bool) -> Source:
+        if postgres is None:
+            postgres = postgres_choice() if version is None else "embedded"
+        if postgres in _VERSIONS:
+            postgres, version = "embedded", _VERSIONS[postgres]
         if postgres == "embedded":
             return Embedded(
                 version=version, data_dir=self._data_dir, migrations=self._migrations, superuser=superuser
@@ -106,7 +115,10 @@ class LocalStack:
             return Container(migrations=self._migrations, superuser=superuser)
         if postgres.startswith(("postgres://", "postgresql://")):
             return External(postgres, migrations=self._migrations)
-        raise ConfigError(f"postgres is 'embedded', 'container' or a postgresql:// address, not {postgres!r}")
+        known = ", ".join(_VERSIONS)
+        raise ConfigError(
+            f"Postgres is one of {known}, 'embedded', 'container' or a postgresql:// address, not {postgres!r}"
+        )
 
     def __repr__(self) -> str:
         """Without keys and passwords."""

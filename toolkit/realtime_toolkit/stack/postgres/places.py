@@ -27,6 +27,11 @@ def postgrest_bin() -> Path | None:
     return Path(named).expanduser() if named else None
 
 
+def postgres_choice() -> str:
+    """``TOOLKIT_POSTGRES``: which Postgres a stack runs that is told none: as its argument ``postgres``."""
+    return os.environ.get("TOOLKIT_POSTGRES") or "embedded"
+
+
 def postgres_image() -> str:
     """``TOOLKIT_POSTGRES_IMAGE``: what ``postgres="container"`` runs."""
     return os.environ.get("TOOLKIT_POSTGRES_IMAGE") or "postgres:17"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -57,9 +58,9 @@ def write_private(file: Path, text: str, user: OsUser | None = None) -> None:
         raise OSError(error.errno, error.strerror, str(file)) from None
 
 
-def write_access(data: Path, *, over_tcp: str | None) -> None:
-    """Who may connect to the server of this data directory: over its socket only who started it, as any role; from
-    the address ``over_tcp`` whoever has a password.
+def write_access(data: Path, roles: Sequence[str], *, over_tcp: str | None) -> None:
+    """Who may connect to the server of this data directory: over its socket only who started it, as any of ``roles``;
+    from the address ``over_tcp`` whoever has a password.
 
     Not the account that the server runs as, which other services may share (``nobody``).
     """
@@ -67,10 +68,41 @@ def write_access(data: Path, *, over_tcp: str | None) -> None:
     rules = "local all all peer map=owner\n"
     if over_tcp is not None:
         rules += f"host all,replication all {over_tcp}/32 scram-sha-256\n"
-    write_private(data / "pg_ident.conf", f'owner "{owner}" all\n', user)
+    write_private(data / "pg_ident.conf", "".join(f'owner "{owner}" {role}\n' for role in roles), user)
     write_private(data / "pg_hba.conf", rules, user)
 
 
 def open_log(file: Path) -> int:
     """A descriptor to append to a log: what is logged may quote data."""
     return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+
+def reachable(path: Path, user: OsUser | None) -> bool:
+    """Whether every folder (there is) on the way to ``path`` lets ``user`` through."""
+    if user is None:
+        return True
+    parents = path.resolve().parents
+    return all(_lets_through(parent.stat(), user) for parent in parents if parent.exists())
+
+
+def _lets_through(status: os.stat_result, user: OsUser) -> bool:
+    if status.st_uid == user.uid:
+        return bool(status.st_mode & 0o100)
+    return bool(status.st_mode & (0o010 if status.st_gid == user.gid else 0o001))
+
+
+@contextlib.contextmanager
+def as_seen_by(directory: Path, user: OsUser | None) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """A path under which ``user`` can open ``directory``, and the descriptors its process must inherit.
+
+    Below a private folder (pytest's temporary ones, ``/root``) an inherited descriptor is the way in:
+    nobody's permissions are changed.
+    """
+    if reachable(directory, user):
+        yield str(directory), ()
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}", (descriptor,)
+    finally:
+        os.close(descriptor)

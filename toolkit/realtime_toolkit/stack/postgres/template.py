@@ -21,11 +21,12 @@ import psycopg
 
 from realtime_toolkit import migrate
 from realtime_toolkit.stack.postgres.private import unprivileged_user
-from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, Install, init_data
+from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, init_data
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from realtime_toolkit.stack.postgres.binaries import Install
     from realtime_toolkit.stack.postgres.private import OsUser
     from realtime_toolkit.stack.postgres.residue import Claim
 
