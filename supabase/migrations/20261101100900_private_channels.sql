@@ -1,6 +1,7 @@
 -- Private channels: a user may join conversation:<uuid> of their own conversations, and no other topic.
 -- One policy per extension and direction. On hosted Supabase postgres does not own realtime.messages but may
--- make policies on it; row level security is on there already.
+-- make policies on it; row level security is on there already. Where it may not (a Postgres of one's own, without
+-- supautils), everything else is in place, and who may has to call the function below.
 
 -- The conversation a topic names, or null: a policy that raised on a foreign topic would look like an outage.
 create function realtime_toolkit.conversation_of(topic text) returns uuid
@@ -14,7 +15,10 @@ comment on function realtime_toolkit.conversation_of(text) is
 revoke all on function realtime_toolkit.conversation_of(text) from public, anon, authenticated, service_role;
 grant execute on function realtime_toolkit.conversation_of(text) to authenticated, service_role;
 
-do $$
+-- Makes the policies that are missing; what is in the way is told, not raised.
+create function realtime_toolkit.make_channel_policies() returns void
+language plpgsql set search_path = ''
+as $$
 declare
   wanted record;
 begin
@@ -40,5 +44,13 @@ begin
       'and c.user_id = (select auth.uid())))',
       wanted.name, wanted.command, wanted.clause, wanted.extension);
   end loop;
+exception when insufficient_privilege then
+  raise notice 'no user can join a private channel yet: % may make no policies on realtime.messages, which belongs to %: as a superuser run: select realtime_toolkit.make_channel_policies();',
+    current_user, (select relowner::regrole from pg_catalog.pg_class where oid = 'realtime.messages'::regclass);
 end
 $$;
+comment on function realtime_toolkit.make_channel_policies() is
+  'Makes the policies on realtime.messages for conversation:<uuid>; to be called by whoever may make them.';
+revoke all on function realtime_toolkit.make_channel_policies() from public, anon, authenticated, service_role;
+
+select realtime_toolkit.make_channel_policies();

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -14,12 +14,12 @@ import pytest
 from realtime_toolkit.stack.postgres.binaries import DEFAULT, find_install
 from realtime_toolkit.stack.postgres.places import cache_dir
 from realtime_toolkit.stack.postgres.server import EmbeddedPostgres, init_data
+from realtime_toolkit.stack.postgres.template import apply_baseline
+from realtime_toolkit.stack.realtime.messages import make_partitions
 from tests.conformance.harness import TEMPLATE, Harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_STACK = Path(__file__).parents[2] / "toolkit" / "realtime_toolkit" / "stack" / "postgres"
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +53,8 @@ async def make_template(admin_url: str) -> None:
         await admin.execute(f"drop database if exists {TEMPLATE} with (force)")
         await admin.execute(f"create database {TEMPLATE}")
     dsn = psycopg.conninfo.make_conninfo(admin_url, dbname=TEMPLATE)
+    await apply_baseline(dsn)
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as database:
-        for name in ("baseline.sql", "realtime.sql"):
-            await database.execute((_STACK / name).read_bytes())
+        await make_partitions(
+            database, datetime.datetime.now(datetime.UTC).date()
+        )  # for what is asked without a server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -312,3 +313,45 @@ async def _serve_and_stop(dsn: str) -> None:
             await realtime.stop()
             await talking.until(lambda: talking.closed)
             assert (talking.closed, realtime.sockets) == (1012, set())
+
+
+# --- what the server makes in the database ------------------------------------------------------------------
+
+GENUINE = "select count(*) from pg_publication where pubname = 'supabase_realtime_messages_publication'"
+
+
+async def test_the_days_partitions_are_there_when_the_server_is(harness: Harness) -> None:
+    """From yesterday to three days ahead, and no default: FACTS.md."""
+    found = "select array_agg(inhrelid::regclass::text order by 1) from pg_inherits where inhparent = 'realtime.messages'::regclass"
+    drop = (
+        "do $$ declare name regclass; begin for name in select inhrelid from pg_inherits"
+        " where inhparent = 'realtime.messages'::regclass loop execute format('drop table %s', name); end loop; end $$"
+    )
+    async with harness.server(drop) as served:
+        today = datetime.datetime.now(datetime.UTC).date()
+        days = [today + datetime.timedelta(days=offset) for offset in range(-1, 4)]
+        assert await value(served, found) == [f"realtime.messages_{day:%Y_%m_%d}" for day in days]
+
+
+async def test_the_publication_of_messages_comes_with_the_first_client(harness: Harness) -> None:
+    """So a migration may make it, as dumps of projects do, and a broadcast from the database arrives all the same."""
+    options = "with (publish = 'insert, update, delete, truncate')"
+    for before in ("", f"create publication supabase_realtime_messages_publication {options};"):
+        async with harness.server(SCHEMA) as served:
+            assert await value(served, GENUINE) == 0
+            if before:
+                await execute(served, before)
+            async with talk(served) as talking:
+                await talking.join("realtime:room:1", TOKEN)
+                while await value(served, GENUINE) == 0:
+                    pass
+                await execute(served, "select realtime.send('{\"a\": 1}', 'e', 'room:1', false)")
+                await talking.until(lambda: talking.payloads("realtime:room:1", "broadcast"))
+            assert await value(served, GENUINE) == 1
+
+
+async def value(served: Served, query: str) -> Any:
+    async with await psycopg.AsyncConnection.connect(served.dsn) as connection:
+        row = await (await connection.execute(query.encode())).fetchone()
+        assert row is not None
+        return row[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import uuid
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from realtime_toolkit.stack.postgres.template import BASELINE
+from realtime_toolkit.stack.realtime.messages import partitions
 from realtime_toolkit.testing import ExternalProject
 
 if TYPE_CHECKING:
@@ -72,12 +74,15 @@ def granted(stack: LocalStack) -> Iterator[None]:
 
 @contextmanager
 def baseline(stack: LocalStack, prefix: str) -> Iterator[str]:
-    """The address of a database with what a Supabase project has before its first migration, as ``postgres``."""
+    """The address of a database with what a Supabase project has before its first migration, as ``postgres``, and the
+    partitions that its Realtime server makes."""
     with maker(stack) as admin, database(admin, stack, prefix) as url:
         there_url = make_conninfo(maker_url(stack), dbname=conninfo_to_dict(url)["dbname"])
         with granted(stack), psycopg.connect(there_url, autocommit=True) as there:
             for script in BASELINE:
                 there.execute(script.read_bytes())
+            for statement in partitions(datetime.datetime.now(datetime.UTC).date()):
+                there.execute(statement.encode())
         yield url
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import jwt
+import psycopg
 import pytest
 from supabase import AsyncClient, acreate_client
 from supabase.lib.client_options import AsyncClientOptions
@@ -14,8 +15,6 @@ from supabase_auth.errors import AuthApiError, AuthWeakPasswordError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
-
-    import psycopg
 
     from realtime_toolkit.stack import LocalStack
 
@@ -292,3 +291,45 @@ async def test_a_token_of_somebody_who_never_signed_up(stack: LocalStack) -> Non
     async with httpx.AsyncClient(headers=headers) as http:
         answer = await http.get(f"{stack.url}/auth/v1/user")
     assert (answer.status_code, answer.json()["error_code"]) == (403, "user_not_found")
+
+
+@pytest.mark.parametrize(
+    ("function", "signs_up"),
+    [
+        ("language plpgsql as $$ begin insert into welcome values (new.id); return new; end $$", False),
+        (
+            "language plpgsql as $$ begin insert into public.welcome values (new.id); return new; end $$",
+            False,
+        ),
+        (
+            "language plpgsql security definer as $$ begin insert into welcome values (new.id); return new; end $$",
+            False,
+        ),
+        (
+            "language plpgsql security definer set search_path = '' as"
+            " $$ begin insert into public.welcome values (new.id); return new; end $$",
+            True,
+        ),
+    ],
+)
+async def test_triggers_on_users_run_with_the_rights_and_the_path_of_auth(
+    stack: LocalStack, client: AsyncClient, email: str, function: str, signs_up: bool
+) -> None:
+    """As on a hosted project, where `Database error saving new user` is what most projects meet first."""
+    with psycopg.connect(stack.database_url, autocommit=True) as db:
+        db.execute("create table public.welcome (user_id uuid)")
+        db.execute(f"create function public.greet() returns trigger {function}".encode())
+        db.execute(
+            "create trigger greet after insert on auth.users for each row execute function public.greet()"
+        )
+        try:
+            if signs_up:
+                assert (await client.auth.sign_up(credentials(email))).session is not None
+            else:
+                with pytest.raises(AuthApiError, match="Database error"):
+                    await client.auth.sign_up(credentials(email))
+            assert db.execute("select count(*) from public.welcome").fetchone() == (int(signs_up),)
+        finally:
+            db.execute(
+                "drop trigger greet on auth.users; drop function public.greet; drop table public.welcome"
+            )

@@ -186,8 +186,7 @@ def test_our_own_migrations_by_either(
     supabase: Supabase, empty_database: str, stack: Any, project: Path
 ) -> None:
     admin = psycopg.conninfo.make_conninfo(maker_url(stack), dbname=database_of(empty_database))
-    for script in BASELINE:
-        run(admin, script.read_text(encoding="utf-8"))
+    run(admin, "".join(script.read_text(encoding="utf-8") for script in BASELINE))
     migrate.init(project)
     directory = project / "supabase" / "migrations"
     half = read_directory(directory)[2].version

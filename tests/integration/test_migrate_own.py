@@ -40,8 +40,7 @@ def with_baseline(stack: LocalStack, dsn: str) -> str:
     """Give the database what a Supabase project starts with."""
     name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
     admin = psycopg.conninfo.make_conninfo(maker_url(stack), dbname=name)
-    for script in BASELINE:
-        run(admin, script.read_text(encoding="utf-8"))
+    run(admin, "".join(script.read_text(encoding="utf-8") for script in BASELINE))
     return dsn
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from realtime_toolkit.stack.auth.keys import Keys
 from realtime_toolkit.stack.front.gateway import NO_KEY, WRONG_KEY, bearer
+from realtime_toolkit.stack.front.safeupdate import whole_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -230,3 +231,66 @@ async def test_a_new_table_is_served_without_asking_for_a_reload(
             assert time.monotonic() < deadline
     finally:
         await db.execute(f"drop table {name} cascade; drop view {name}_view")
+
+
+# --- the whole of a table -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "statement"),
+    [
+        ("DELETE", "/t", "", "DELETE"),
+        ("DELETE", "/t", "select=id&order=id.asc", "DELETE"),
+        ("PATCH", "/t", "columns=a&on_conflict=id", "UPDATE"),
+        ("PATCH", "/t/", "author.name=eq.x&author.order=name", "UPDATE"),
+        ("DELETE", "/t", "id=eq.1", None),
+        ("DELETE", "/t", "id=", None),
+        ("DELETE", "/t", "or=(a.eq.1,b.eq.2)", None),
+        ("DELETE", "/t", "not.and=(a.eq.1)", None),
+        ("PATCH", "/t", "data-%3E%3Ea.b=eq.1", None),
+        ("PATCH", "/t", "%22a.b%22=eq.1", None),
+        ("DELETE", "/t", "limit=1&order=id", None),
+        ("DELETE", "/rpc/f", "", None),
+        ("DELETE", "/", "", None),
+        ("GET", "/t", "", None),
+        ("POST", "/t", "", None),
+    ],
+)
+def test_what_is_for_a_whole_table(method: str, path: str, query: str, statement: str | None) -> None:
+    assert whole_table(method, path, query, {}) == statement
+
+
+@pytest.mark.parametrize(("method", "statement"), [("DELETE", "DELETE"), ("PATCH", "UPDATE")])
+async def test_a_whole_table_is_not_changed_over_the_api(
+    http: httpx.AsyncClient, stack: LocalStack, conversation: str, method: str, statement: str
+) -> None:
+    """Not even by service_role: the library is in every session of PostgREST's."""
+    headers = {"apikey": stack.service_role_key}
+    body = {"title": "changed"} if method == "PATCH" else None
+    answer = await http.request(method, "/rest/v1/conversations", headers=headers, json=body)
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"code": "21000", "details": None, "hint": None, "message": f"{statement} requires a WHERE clause"},
+    )
+    params = {"id": f"eq.{conversation}", "select": "title"}
+    assert (await http.get("/rest/v1/conversations", params=params, headers=headers)).json() == [
+        {"title": "test"}
+    ]
+    headers["prefer"] = "return=representation"
+    answer = await http.request(method, "/rest/v1/conversations", params=params, headers=headers, json=body)
+    assert answer.json() == [{"title": "changed" if body else "test"}]
+
+
+async def test_what_comes_before_that_is_told_first(http: httpx.AsyncClient, stack: LocalStack) -> None:
+    key = {"apikey": stack.anon_key}
+    expired = {**key, "authorization": f"Bearer {stack.token(str(uuid.uuid4()), expires_in=-60)}"}
+    answer = await http.delete("/rest/v1/conversations", headers=expired)
+    assert (answer.status_code, answer.json()["message"]) == (401, "JWT expired")
+    answer = await http.delete("/rest/v1/nothing", headers=key)
+    assert (answer.status_code, answer.json()["code"]) == (404, "42P01")
+    answer = await http.delete(
+        "/rest/v1/conversations", headers=key
+    )  # no privilege either: the library comes first
+    assert (answer.status_code, answer.json()["code"]) == (400, "21000")
+    answer = await http.patch("/rest/v1/conversations", headers=key, json={})
+    assert answer.json()["code"] != "21000"

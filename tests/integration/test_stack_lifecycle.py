@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import uvloop
 
+from realtime_toolkit import verify
 from realtime_toolkit.errors import ConfigError, MigrationError, PortInUse, StackError
 from realtime_toolkit.stack import LocalStack, rest, running_stack
 from realtime_toolkit.stack.postgres import binaries, process, residue
@@ -329,6 +330,35 @@ async def test_migrations_need_no_superuser() -> None:
         with psycopg.connect(stack.database_url) as db:
             rights = db.execute("select rolsuper, rolbypassrls from pg_roles where rolname = current_user")
             assert rights.fetchone() == (False, True)
+
+
+async def test_policies_on_messages_are_left_to_whoever_may_make_them() -> None:
+    """On a Postgres of one's own, where ``postgres`` does not own ``realtime.messages`` and there is no supautils."""
+    async with LocalStack(superuser=False) as stack:
+        with psycopg.connect(stack.admin_url, autocommit=True) as admin:
+            admin.execute(
+                "drop event trigger toolkit_supautils_start; drop event trigger toolkit_supautils_end"
+            )
+            said: list[str] = []
+            for migration in sorted(MIGRATIONS.glob("*.sql")):
+                with psycopg.connect(stack.database_url) as db:
+                    db.add_notice_handler(lambda notice: said.append(str(notice.message_primary)))
+                    db.execute(migration.read_bytes())
+            assert len(said) == 1
+            assert (
+                "which belongs to supabase_realtime_admin: as a superuser run: select realtime_toolkit.make_ch"
+                in said[0]
+            )
+            policies = "select count(*) from pg_policy where polrelid = 'realtime.messages'::regclass"
+            assert admin.execute(policies).fetchone() == (0,)
+            for _ in range(2):
+                admin.execute("select realtime_toolkit.make_channel_policies()")
+                assert admin.execute(policies).fetchone() == (4,)
+            admin.execute("alter table realtime.messages disable row level security")
+        mends = [finding.fix for finding in verify.verify(stack.database_url, checks=["MSG001"]).findings]
+    assert mends == [
+        "alter table realtime.messages enable row level security; -- as supabase_realtime_admin, its owner, or a superuser"
+    ]
 
 
 def test_it_runs_on_uvloop() -> None:

@@ -90,8 +90,17 @@ async def password_matches(password: str, stored: str | None) -> bool:
         return False
 
 
+# Triggers on auth.users run with its rights and its path: where they lack some on a hosted project, they do so here.
+_AS_AUTH_ADMIN = (
+    "select set_config('role', 'supabase_auth_admin', true), set_config('search_path', 'auth', true) from pg_class"
+    " where oid = 'auth.users'::regclass and relowner::regrole::text = 'supabase_auth_admin'"
+    " and pg_has_role(current_user, relowner, 'member')"
+)
+
+
 class Accounts:
-    """Every call works in a transaction of its own connection, as a role that owns the schema ``auth``."""
+    """Every call works in a transaction of its own connection, as ``supabase_auth_admin`` where that role has its tables;
+    on somebody else's server, as whoever owns them."""
 
     def __init__(self, database_url: str, *, jwt_secret: str, issuer: str, expires_in: int = 3600) -> None:
         self.jwt_secret = jwt_secret
@@ -102,6 +111,7 @@ class Accounts:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         async with await psycopg.AsyncConnection.connect(self._database_url, row_factory=dict_row) as db:
+            await db.execute(_AS_AUTH_ADMIN)
             yield db
 
     # -- users ------------------------------------------------------------------------------------
@@ -222,7 +232,8 @@ class Accounts:
         """Open a session: the body of a token response."""
         session = str(uuid.uuid4())
         await db.execute(
-            "insert into auth.sessions (id, user_id, created_at, updated_at) values (%s, %s, now(), now())",
+            "insert into auth.sessions (id, user_id, aal, created_at, updated_at)"
+            " values (%s, %s, 'aal1', now(), now())",
             [session, user["id"]],
         )
         await db.execute("update auth.users set last_sign_in_at = now() where id = %s", [user["id"]])

@@ -108,17 +108,17 @@ class Branch:
 
 async def _copy_properties(db: Connection, source: str, target: str) -> None:
     """Owner and settings belong to the cluster's catalogue, so copying a database leaves them out."""
-    found = await db.execute(
-        "select d.datdba::regrole::text, s.setrole::regrole::text, s.setrole <> 0, unnest(s.setconfig)"
-        " from pg_database d join pg_db_role_setting s on s.setdatabase = d.oid where d.datname = %s",
-        [source],
-    )
-    rows = await found.fetchall()
-    for owner in {row[0] for row in rows}:
+    found = await db.execute("select datdba::regrole::text from pg_database where datname = %s", [source])
+    for (owner,) in await found.fetchall():
         await db.execute(
             sql.SQL("alter database {} owner to {}").format(sql.Identifier(target), sql.SQL(owner))
         )
-    for _, role, for_role, setting in rows:
+    found = await db.execute(
+        "select s.setrole::regrole::text, s.setrole <> 0, unnest(s.setconfig)"
+        " from pg_database d join pg_db_role_setting s on s.setdatabase = d.oid where d.datname = %s",
+        [source],
+    )
+    for role, for_role, setting in await found.fetchall():
         name, _, value = setting.partition("=")
         whose = sql.SQL("role {} in database {}") if for_role else sql.SQL("{}database {}")
         await db.execute(

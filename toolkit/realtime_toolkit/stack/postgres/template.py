@@ -1,6 +1,6 @@
 """Prepared data directories: made once per content, copied for every start.
 
-Two layers, each keyed by a hash of all that went into it: the base (initdb, baseline.sql, realtime.sql),
+Two layers, each keyed by a hash of all that went into it: the base (initdb, the scripts of the baseline),
 and the base with a directory of migrations applied.
 """
 
@@ -33,12 +33,22 @@ if TYPE_CHECKING:
 _LAYOUT = "2"  # raise it when a prepared directory is made differently
 _KEEP_SECONDS = 14 * 24 * 3600
 _HERE = Path(__file__).parent
-BASELINE = (_HERE / "baseline.sql", _HERE / "realtime.sql")
+BASELINE = tuple(
+    _HERE / "baseline" / f"{part}.sql"
+    for part in ("roles", "schemas", "auth", "storage", "webhooks", "realtime", "supautils")
+)
+"""In order; each relies on what the first one defines for the session."""
+UNASKED = {
+    name: next((_HERE / "extensions").glob(f"{name}--*.sql"))
+    for name in ("supabase_vault", "pg_cron", "pg_net", "pgmq")
+}
+"""Stand-ins whose names are there without ``create extension``: in a project the dashboard makes them."""
 
 
 def baseline_key() -> str:
     """Differs whenever the baseline does."""
-    return hashlib.sha256(b"\0".join(script.read_bytes() for script in BASELINE)).hexdigest()[:24]
+    scripts = (*BASELINE, *UNASKED.values())
+    return hashlib.sha256(b"\0".join(script.read_bytes() for script in scripts)).hexdigest()[:24]
 
 
 async def apply_baseline(admin_url: str) -> None:
@@ -46,6 +56,19 @@ async def apply_baseline(admin_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(admin_url, autocommit=True) as connection:
         for script in BASELINE:
             await _execute(connection, script.read_bytes())
+        for name, script in UNASKED.items():
+            if not await _is_had(connection, name):
+                await _execute(connection, script.read_bytes())
+
+
+async def _is_had(connection: psycopg.AsyncConnection[tuple[Any, ...]], extension: str) -> bool:
+    """Whether it was created, or the server has the genuine one, which must find its names free."""
+    found = await connection.execute(
+        "select from pg_available_extensions where name = %s"
+        " and (installed_version is not null or comment not like '%%stand-in of the local stack%%')",
+        [extension],
+    )
+    return found.rowcount > 0
 
 
 async def _execute(connection: psycopg.AsyncConnection[tuple[Any, ...]], script: bytes) -> None:

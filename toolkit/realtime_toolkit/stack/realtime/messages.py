@@ -1,13 +1,20 @@
-"""Broadcast from the database: rows of ``realtime.messages`` from the WAL, their replay, their partitions."""
+"""Broadcast from the database: rows of ``realtime.messages`` from the WAL, their replay, their partitions.
+
+The genuine server makes the publication :data:`GENUINE` when the first client comes, and migrations before that may make
+it themselves. So this one streams a publication of its own, and makes that one when it would be there.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import itertools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import psycopg
 
 from realtime_toolkit.phoenix import Message, UserBroadcast
 from realtime_toolkit.wal import decoder as wal
@@ -18,6 +25,9 @@ if TYPE_CHECKING:
     from realtime_toolkit.stack.realtime.hub import Hub
 
 log = logging.getLogger("realtime_toolkit.stack.realtime")
+
+STREAM = "toolkit_realtime_messages"
+GENUINE = "supabase_realtime_messages_publication"
 
 _LATEST = 253_402_300_799_999
 """9999-12-31 in milliseconds: what ``since`` may be at most."""
@@ -131,15 +141,37 @@ def _replayed(
     return Message(topic, "broadcast", told, None, join_ref)
 
 
-# --- partitions -----------------------------------------------------------------------------------
+# --- publications and partitions --------------------------------------------------------------------
+
+
+async def make_stream(connection: AsyncConnection[Any]) -> None:
+    """What is streamed: inserts alone, under the name of the partitions' root. Raises :class:`psycopg.Error`."""
+    options = "with (publish = 'insert', publish_via_partition_root = true)"
+    await _publish(connection, STREAM, f"for table realtime.messages {options}")
+
+
+async def make_genuine(connection: AsyncConnection[Any]) -> None:
+    """Raises :class:`psycopg.Error`."""
+    await _publish(connection, GENUINE, "for table realtime.messages")
+
+
+async def _publish(connection: AsyncConnection[Any], name: str, what: str) -> None:
+    known = await connection.execute("select from pg_catalog.pg_publication where pubname = %s", [name])
+    if not known.rowcount:
+        with contextlib.suppress(psycopg.errors.DuplicateObject):  # somebody else was faster
+            await connection.execute(f"create publication {name} {what}".encode())
+
+
+def partitions(today: datetime.date) -> list[str]:
+    """One partition a day, from yesterday to three days ahead, as the genuine server keeps them: the statements."""
+    days = [today + datetime.timedelta(days=offset) for offset in range(-1, 5)]
+    return [
+        f"create table if not exists realtime.messages_{day:%Y_%m_%d} partition of realtime.messages "
+        f"for values from ('{day:%Y-%m-%d}') to ('{after:%Y-%m-%d}')"
+        for day, after in itertools.pairwise(days)
+    ]
 
 
 async def make_partitions(connection: AsyncConnection[Any], today: datetime.date) -> None:
-    """One partition a day, from yesterday to three days ahead, as the genuine server keeps them."""
-    for offset in range(-1, 4):
-        day = today + datetime.timedelta(days=offset)
-        after = day + datetime.timedelta(days=1)
-        await connection.execute(
-            f"create table if not exists realtime.messages_{day:%Y_%m_%d} partition of realtime.messages "
-            f"for values from ('{day:%Y-%m-%d}') to ('{after:%Y-%m-%d}')"
-        )
+    for statement in partitions(today):
+        await connection.execute(statement.encode())

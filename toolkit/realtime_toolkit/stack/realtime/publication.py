@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 STREAM = "toolkit_realtime_stream"
 STREAM_INSERTS = "toolkit_realtime_stream_inserts"
-MESSAGES = "supabase_realtime_messages_publication"
 
 _STATE = """
 with published as (
@@ -134,4 +133,4 @@ def _publish(flags: _Flags) -> sql.Literal:
     return sql.Literal(", ".join(name for name, flag in zip(names, flags, strict=True) if flag))
 
 
-__all__ = ["MESSAGES", "PUBLICATION", "STREAM", "STREAM_INSERTS", "Published", "follow"]
+__all__ = ["PUBLICATION", "STREAM", "STREAM_INSERTS", "Published", "follow"]

@@ -94,7 +94,8 @@ class Server:
         self._known_losses = 0
         self._subscribed_before = False
         self._dropping = False
-        streams = (publication.STREAM, publication.STREAM_INSERTS, publication.MESSAGES)
+        self._met = False
+        streams = (publication.STREAM, publication.STREAM_INSERTS, messages.STREAM)
         self.reader = ReplicationReader(database_url, streams, self._send_message)
         self.reset_counters()
 
@@ -112,6 +113,9 @@ class Server:
         """Returns when the WAL is being read. Raises :class:`psycopg.Error`."""
         self._stopping = False
         await self._follow_publication(keep=False)
+        async with self._admin.use() as connection:
+            await messages.make_stream(connection)
+        await self._make_partitions()
         self.keep(self._read(), "reader of the WAL")
         self.keep(self._pump(), "stream of changes")
         self.keep(self._watch_publication(), "watch over the publication")
@@ -407,12 +411,28 @@ class Server:
         now = self.clock()
         self.hub.presence_diff(topic, diff, lambda: self.presence_events.add(now))
 
+    def meet(self) -> None:
+        """A client has come: the first one has the publication of messages made, as on the genuine server."""
+        if not self._met:
+            self._met = True
+            self.spawn(self._make_genuine())
+
+    async def _make_genuine(self) -> None:
+        try:
+            async with self._admin.use() as connection:
+                await messages.make_genuine(connection)
+        except psycopg.Error as error:
+            self._met = False
+            log.warning("%s cannot be made: %s", messages.GENUINE, str(error).strip())
+
+    async def _make_partitions(self) -> None:
+        async with self._admin.use() as connection:
+            await messages.make_partitions(connection, datetime.datetime.now(datetime.UTC).date())
+
     async def _keep_partitions(self) -> None:
         while True:
-            today = datetime.datetime.now(datetime.UTC).date()
+            await asyncio.sleep(3600)
             try:
-                async with self._admin.use() as connection:
-                    await messages.make_partitions(connection, today)
+                await self._make_partitions()
             except psycopg.Error as error:
                 log.warning("CreatePartitionFailed: %s", str(error).strip())
-            await asyncio.sleep(3600)

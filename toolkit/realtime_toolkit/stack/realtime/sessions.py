@@ -138,6 +138,7 @@ class Session:
 
     async def _joined(self, channel: Channel) -> None:
         self.server.users.add(self)
+        self.server.meet()
         channel.send_replay()
         channel.sync_presence()
         if channel.config.replication_ready:
