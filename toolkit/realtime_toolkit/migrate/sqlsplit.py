@@ -18,12 +18,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import takewhile, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from realtime_toolkit.shown import ACTED_ON, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
 
 class Statement(NamedTuple):
@@ -48,7 +49,12 @@ class Statement(NamedTuple):
     @property
     def words(self) -> tuple[str, ...]:
         """The first words in lower case, up to eight; none for a mere comment."""
-        return _words(self.code)
+        return _words(self.code, 8)
+
+    @property
+    def two(self) -> tuple[str, ...]:
+        """The first two of ``words``: cheaper."""
+        return _words(self.code, 2)
 
     @property
     def head(self) -> str:
@@ -363,10 +369,10 @@ def _leading(text: str, end: int) -> Iterator[str]:
         at = stop
 
 
-def _words(code: str) -> tuple[str, ...]:
+def _words(code: str, limit: int) -> tuple[str, ...]:
     found: list[str] = []
     at = 0
-    while at < len(code) and len(found) < 8:
+    while at < len(code) and len(found) < limit:
         token = _token(code, at, backslashes=False)
         at = token.end
         if token.kind is Kind.WORD:
@@ -409,11 +415,22 @@ def _significant(sql: str) -> Iterator[str]:
             yield token.text
 
 
-def same_meaning(one: Iterable[str], other: Iterable[str]) -> bool:
+def same_meaning(one: Sequence[str], other: Sequence[str]) -> bool:
     """Whether two lists of statements differ in layout, comments or how they were split only."""
-    return " ; ".join(filter(None, map(significant, one))) == " ; ".join(
-        filter(None, map(significant, other))
-    )
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    pairs = zip_longest(_sequence(one[alike:]), _sequence(other[alike:]))
+    return all(mine == theirs for mine, theirs in pairs)
+
+
+def _sequence(statements: Sequence[str]) -> Iterator[str]:
+    """The tokens of statements, a ``;`` after each that has any."""
+    for statement in statements:
+        some = False
+        for text in _significant(statement):
+            some = True
+            yield text
+        if some:
+            yield ";"
 
 
 def without_word(sql: str, word: str) -> str:
