@@ -98,9 +98,28 @@ def test_what_runs_outside_a_transaction_is_rehearsed_in_its_transactional_form(
     assert "ShareUpdateExclusiveLock" in index.note
     assert Lock("public.a", "AccessExclusiveLock", "reads and writes") in key.locks
     write(tmp_path, _1_a="vacuum")
+    (file,) = migrate.plan(empty_database, tmp_path).files
+    assert (file.transactional, file.statements[0].note) == (False, "runs outside a transaction")
+    write(tmp_path, _1_a="begin; vacuum; commit")
     assert "VACUUM cannot run inside a transaction block" in (
         migrate.plan(empty_database, tmp_path).failure or ""
     )
+
+
+def test_a_lock_among_many_statements_is_told_where_it_is_taken(empty_database: str, tmp_path: Path) -> None:
+    run(empty_database, "create table a (i int)")
+    made = [f"create table t{n} (i int);\n" for n in range(600)]
+    made.insert(300, "alter table a add j int;\n")
+    write(tmp_path, a="".join(made), b="alter table a alter i type bigint;\ninsert into a values (1)")
+    statements = planned(empty_database, tmp_path)
+    assert [s.line for s in statements[:601] if s.locks] == [301]
+    assert [s.sql for s in statements if s.rewrites] == ["alter table a alter i type bigint"]
+    assert all(s.milliseconds is not None for s in statements)
+
+
+def test_what_a_file_takes_back_is_taken_back(empty_database: str, tmp_path: Path) -> None:
+    write(tmp_path, a="begin; create table a(); rollback; create table a();", b="copy a from stdin;\n\\.\n")
+    assert migrate.plan(empty_database, tmp_path).failure is None
 
 
 def test_files_that_commit_apart_do_not_trip_over_each_other(empty_database: str, tmp_path: Path) -> None:

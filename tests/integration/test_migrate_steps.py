@@ -16,6 +16,7 @@ from tests.integration.migrating import NO_TRANSACTION, Once, recorded, rows, ru
 if TYPE_CHECKING:
     from pathlib import Path
 
+PROGRESS_TABLE = "select to_regclass('supabase_migrations.realtime_toolkit_progress')"
 PROGRESS = "select done, attempt from supabase_migrations.realtime_toolkit_progress"
 INDEXES = (
     "select indexrelid::regclass::text, indisvalid from pg_index where indexrelid::regclass::text like 'i%'"
@@ -168,8 +169,74 @@ def test_a_file_edited_half_way_is_refused(
     assert rows(empty_database, PROGRESS) == []
 
 
-def test_an_index_without_a_name_is_refused(empty_database: str, tmp_path: Path) -> None:
-    write(tmp_path, a=NO_TRANSACTION + "create table a (i int); create index concurrently on a (i)")
-    with pytest.raises(MigrationError, match=r"_a\.sql:2: give the index a name"):
+def test_an_index_without_a_name(empty_database: str, tmp_path: Path) -> None:
+    """Who interrupted it cannot know its name: the next run builds another, and names what may be left."""
+    run(empty_database, "create table a (i int); insert into a values (1), (1)")
+    write(tmp_path, a="create unique index concurrently on a (i)")
+    with pytest.raises(MigrationError, match="could not create unique index"):
         migrate.up(empty_database, tmp_path)
-    assert tables(empty_database) == set()
+    run(empty_database, "truncate a")
+    notice = Once()
+    migrate.up(empty_database, tmp_path, notice=notice)
+    assert "index a_i_idx is invalid, perhaps left by the last run" in notice
+    valid = "select indisvalid from pg_index where indrelid = 'a'::regclass order by 1"
+    assert rows(empty_database, valid) == [(False,), (True,)]
+
+
+# -- without the directive --------------------------------------------------------------------------------
+
+
+def test_what_ran_before_a_statement_that_cannot_be_in_a_transaction_stays(
+    empty_database: str, tmp_path: Path
+) -> None:
+    sql = "create table a (i int);\ninsert into a values (1);\ncreate index concurrently i_a on a (i);\n"
+    write(tmp_path, a=sql + "insert into a values (2);\ninsert into a values ('x');")
+    with pytest.raises(MigrationError, match=r"_a\.sql:5: .*; statements before 4 have taken effect"):
+        migrate.up(empty_database, tmp_path)
+    assert rows(empty_database, "select * from a") == [(1,)]
+    (entry,) = migrate.status(empty_database, tmp_path).entries
+    assert (entry.state, entry.done, entry.total) == (State.PARTIAL, 3, 5)
+    write(tmp_path, _1_a=sql + "insert into a values (3);")
+    migrate.up(empty_database, tmp_path)
+    assert rows(empty_database, "select i from a order by i") == [(1,), (3,)]
+    assert migrate.status(empty_database, tmp_path).ok
+
+
+def test_a_procedure_that_commits_is_met_on_the_way(empty_database: str, tmp_path: Path) -> None:
+    """Only running it tells; what ran before it is not run twice."""
+    run(empty_database, "create sequence s; create table a (i int default nextval('s'), t text)")
+    sql = (
+        "create procedure p() language plpgsql as $$ begin commit; insert into a (t) values ('p'); end $$;"
+        "insert into a (t) values ('1'); call p(); insert into a (t) values ('2');"
+    )
+    write(tmp_path, a=sql + "select 1/0;")
+    with pytest.raises(MigrationError, match=r"division by zero .* statements before 4 have taken effect"):
+        migrate.up(empty_database, tmp_path)
+    assert rows(empty_database, "select i, t from a order by i") == [(1, "1"), (2, "p")]
+    write(tmp_path, _1_a=sql)
+    migrate.up(empty_database, tmp_path)
+    assert rows(empty_database, "select t from a order by i") == [("1",), ("p",), ("2",)]
+
+
+def test_the_transactions_of_a_file_are_its_steps(empty_database: str, tmp_path: Path) -> None:
+    sql = "create table a (i int); begin; insert into a values (1); commit; begin; insert into a values (2);"
+    write(tmp_path, a=sql + "select 1/0; commit;")
+    notice = Once()
+    with pytest.raises(MigrationError, match=r"statement 7 .* statements before 5 have taken effect"):
+        migrate.up(empty_database, tmp_path, notice=notice)
+    assert "not one transaction but 3 steps" in notice
+    assert rows(empty_database, "select * from a") == [(1,)]
+    write(tmp_path, _1_a=sql + "commit;")
+    migrate.up(empty_database, tmp_path)
+    assert rows(empty_database, "select * from a") == [(1,), (2,)]
+
+
+def test_settings_around_one_transaction_leave_it_one(empty_database: str, tmp_path: Path) -> None:
+    sql = "set search_path = public; select set_config('a.b', 'c', false); begin; create table a (t text);"
+    write(tmp_path, a=sql + "select 1/0; commit;")
+    with pytest.raises(MigrationError, match="nothing of this file was applied"):
+        migrate.up(empty_database, tmp_path)
+    assert (tables(empty_database), rows(empty_database, PROGRESS_TABLE)) == (set(), [(None,)])
+    write(tmp_path, _1_a=sql + "insert into a values (current_setting('a.b')); commit; reset search_path;")
+    migrate.up(empty_database, tmp_path)
+    assert rows(empty_database, "select t from a") == [("c",)]

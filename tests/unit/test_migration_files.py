@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from realtime_toolkit import migrate
-from realtime_toolkit.errors import InputError, MigrationError
+from realtime_toolkit.errors import InputError
 from realtime_toolkit.migrate import CopyState, Track
 from realtime_toolkit.migrate.files import read_directory
 from realtime_toolkit.migrate.sqlsplit import significant
@@ -31,9 +31,12 @@ def test_only_files_named_so_are_migrations(tmp_path: Path) -> None:
     write(tmp_path, _2_b="select 2", _1_a="select 1", note="x")
     (tmp_path / "3_folder.sql").mkdir()
     (tmp_path / "readme.md").touch()
+    (tmp_path / "4_d.SQL").touch()
     assert [migration.file for migration in read_directory(tmp_path)] == ["1_a.sql", "2_b.sql"]
-    (problem,) = migrate.problems(tmp_path)
-    assert (problem.code, problem.files) == ("ignored", ("note.sql",))
+    assert [(problem.code, problem.files) for problem in migrate.problems(tmp_path)] == [
+        ("ignored", ("4_d.SQL",)),
+        ("ignored", ("note.sql",)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,8 @@ def test_only_files_named_so_are_migrations(tmp_path: Path) -> None:
         ("select 1; -- realtime-toolkit: no-transaction\nselect 2", True),
         ("select 1;\n-- realtime-toolkit: no-transaction\nselect 2", True),
         ("-- realtime-toolkit: no-transactions\nselect 1", True),
+        ("-- pg-delta: transaction=false\r\nselect 1", False),
+        ("\n-- pg-delta: transaction=false\nselect 1", True),
         ("", True),
     ],
 )
@@ -60,10 +65,27 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     assert migration.texts == ["select 1"]
 
 
-def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_is_read_as_the_cli_reads_it_and_told(tmp_path: Path) -> None:
     (tmp_path / "1_a.sql").write_bytes(b"select '\xe9'")
-    with pytest.raises(MigrationError, match=r"1_a\.sql: not UTF-8 \(byte 8\)"):
+    (migration,) = read_directory(tmp_path)
+    assert migration.texts == ["select '\ufffd'"]
+    (problem,) = migrate.problems(tmp_path)
+    assert (problem.code, problem.stops) == ("not_utf8", False)
+    assert problem.message.startswith("1_a.sql: not UTF-8 (byte 8)")
+
+
+def test_a_link_that_leads_nowhere_is_no_file_to_pass_over(tmp_path: Path) -> None:
+    (tmp_path / "1_a.sql").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"1_a\.sql: No such file"):
         read_directory(tmp_path)
+
+
+def test_the_init_that_the_cli_passes_over(tmp_path: Path) -> None:
+    write(tmp_path, _20200101000000_init="", _20200102000000_init="", _20220101000000_init="")
+    assert [m.version for m in read_directory(tmp_path)] == ["20200102000000", "20220101000000"]
+    assert "rename it" in migrate.problems(tmp_path)[0].message
+    (tmp_path / ".gitkeep").touch()
+    assert len(read_directory(tmp_path)) == 3
 
 
 def test_no_such_directory(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from unittest.mock import patch
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from realtime_toolkit.migrate.sqlsplit import same_meaning, significant, split, without_word
+from realtime_toolkit.migrate import sqlsplit
+from realtime_toolkit.migrate.sqlsplit import Statement, same_meaning, significant, split, without_word
 
 CASES = {
     "dollar quotes": ("do $$ begin; end $$; select 1", ["do $$ begin; end $$", "select 1"]),
@@ -35,6 +39,8 @@ CASES = {
     "an unclosed string": ("a; 'b; c", ["a", "'b; c"]),
     "an unclosed dollar quote": ("a; $x$b; c", ["a", "$x$b; c"]),
     "an unclosed comment": ("a; /* b; c", ["a", "/* b; c"]),
+    "a tag of its own": ("do $a_1$ ; $$ $a_1$; x", ["do $a_1$ ; $$ $a_1$", "x"]),
+    "parentheses in parentheses": ("select ((((((((((1;))))))))); x", ["select ((((((((((1;))))))))); x"]),
     "strings that take backslashes": (
         r"set standard_conforming_strings = off; select 'a\';b'; "
         r"set standard_conforming_strings to on; 'a\'; c",
@@ -82,6 +88,46 @@ def test_where_a_statement_stands() -> None:
     assert (first.text, first.line, first.code, first.words) == ("-- of a\na", 3, "a", ("a",))
     assert (second.line, second.code, second.words) == (5, "create TABLE b", ("create", "table", "b"))
     assert (last.line, last.code, last.words) == (5, "", ())
+
+
+# -- what psql would make of it -------------------------------------------------------------------------
+
+COPY = "copy t (a, b) from stdin with (format csv);"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_rows_belong_to_their_copy(newline: str) -> None:
+    rows = f"1;'x{newline}\\.2{newline}"
+    first, copy, last = split(f"a;{newline}{COPY}{newline}{rows}\\.{newline}-- b{newline}b;")
+    assert (first.text, last.text, last.code, last.line) == ("a", f"-- b{newline}b", "b", 7)
+    assert (copy.sql, copy.line, copy.code) == (COPY, 2, COPY)
+    assert copy.data is not None
+    assert copy.text[copy.data :] == f"{newline}{rows}\\."
+
+
+@pytest.mark.parametrize(
+    ("sql", "texts"),
+    [
+        ("copy t from stdin;\n\\.\nx", ["copy t from stdin;\n\\.", "x"]),
+        ("copy t from stdin;\n1;2\nx", ["copy t from stdin;\n1;2\nx"]),
+        ("copy (select * from stdin) to stdout; x", ["copy (select * from stdin) to stdout", "x"]),
+        ("select 1 from stdin; x", ["select 1 from stdin", "x"]),
+        ("copy t from 'stdin'; x", ["copy t from 'stdin'", "x"]),
+        (
+            "/* x */ copy t FROM /* y */ STDIN; -- z\n1\n\\.\n",
+            ["/* x */ copy t FROM /* y */ STDIN; -- z\n1\n\\."],
+        ),
+    ],
+)
+def test_where_rows_end(sql: str, texts: list[str]) -> None:
+    assert [statement.text for statement in split(sql)] == texts
+
+
+def test_a_psql_command_stands_before_its_statement() -> None:
+    first, last = split("\\restrict it's;\n-- c\nset a = 1;\n\\unrestrict x\n")
+    assert (first.commands, first.code, first.line) == (["restrict it's;"], "set a = 1", 3)
+    assert first.sql == " " * 15 + "\n-- c\nset a = 1"
+    assert (last.commands, last.code, last.sql.strip()) == (["unrestrict x"], "", "")
 
 
 # -- properties ---------------------------------------------------------------------------------------
@@ -135,6 +181,60 @@ def test_nothing_is_lost_whatever_the_text(sql: str) -> None:
         rest += sql[end : statement.offset]
         end = statement.offset + len(statement.text)
     assert set(rest + sql[end:]) <= set("; \t\r\n")
+
+
+def slowly(sql: str) -> tuple[Statement, ...]:
+    """Token by token throughout."""
+    with patch.object(sqlsplit, "_end", lambda *_: None):
+        return split(sql)
+
+
+PIECES = [
+    "a",
+    "E",
+    "é",
+    "'",
+    "''",
+    "\\",
+    "\\'",
+    "$",
+    "$$",
+    "$a$",
+    "1",
+    "-",
+    "--",
+    "/",
+    "/*",
+    "*/",
+    "*",
+    "\n",
+    "\r",
+    " ",
+    "(",
+    ")",
+    ";",
+    '"',
+    "begin",
+    "atomic",
+    "create function f()",
+    "end",
+    "case",
+    "U&'",
+    "x$y$",
+    "$1",
+    "E'a\\'b'",
+    "copy t from stdin;",
+    "\n\\.\n",
+]
+
+
+@settings(max_examples=1000)
+@given(st.lists(st.sampled_from(PIECES), max_size=16).map("".join))
+@example("$$ x $$E'a\\'b'; e';")
+@example("((((((((1))))))); a")
+@example("select E'a' --\n'\\';'; x")
+def test_the_quick_way_is_the_slow_one(sql: str) -> None:
+    assert split(sql) == slowly(sql)
 
 
 @given(anything)
@@ -196,7 +296,22 @@ def test_without_word() -> None:
         "(" * 50_000,
         "$a$" + "$b$" * 50_000,
         "'" * 99_999,
+        "(" * 6 + "x'y'," * 50_000,
+        "select $a$ " * 50_000,
+        "copy t from stdin;\n" + "1\\.\n" * 50_000,
     ],
 )
 def test_no_text_takes_longer_than_its_length(sql: str) -> None:
     assert len(split(sql)) == 1
+
+
+def test_a_large_file_is_not_held_many_times_over() -> None:
+    sql = (
+        "insert into t values " + "(1, 'text'),\n" * 200_000 + "(2);" + "select $$" + "x" * 2_000_000 + "$$;"
+    )
+    tracemalloc.start()
+    try:
+        assert len(split(sql)) == 2
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(sql)
+    finally:
+        tracemalloc.stop()

@@ -115,6 +115,13 @@ def bench_stack(ctx: click.Context) -> None:
     _measure(ctx, "stack")
 
 
+@bench.command("migrate")
+@click.pass_context
+def bench_migrate(ctx: click.Context) -> None:
+    """The splitter, what a plan costs beside its run, and a large file of inserts."""
+    _measure(ctx, "migrate")
+
+
 @bench.command("verify")
 @click.pass_context
 def bench_verify(ctx: click.Context) -> None:

@@ -87,6 +87,10 @@ def migrate() -> None:
 @wait_option
 @option("--target", metavar="VERSION", help="The last version to apply.")
 @option("--include-all", is_flag=True, help="Also files older than the newest applied one.")
+@option("--include-roles", is_flag=True, help="Run supabase/roles.sql before.")
+@option(
+    "--include-seed", is_flag=True, help="Run the project's seed files after, those that have not run yet."
+)
 @json_flag
 @click.pass_context
 def up(
@@ -98,7 +102,8 @@ def up(
     dsn = settings(ctx, db_url=db_url).require("database_url")
     done = migrate.up(dsn, migrations_here(directory), notice=say, **options)
     told = f"{len(done.applied)} applied, {done.already} were there already ({done.seconds:.1f} s)"
-    show(done, as_json, [f"applied {name}" for name in done.applied], told)
+    lines = [*(f"applied {name}" for name in done.applied), *(f"seeded {name}" for name in done.seeds)]
+    show(done, as_json, lines, told)
 
 
 @migrate.command()
@@ -169,7 +174,7 @@ def print_plan(plan: Any) -> None:
     for file in plan.files:
         click.echo(f"-- {shown(file.file)}" + ("" if file.transactional else "  (not in a transaction)"))
         for statement in file.statements:
-            click.echo(f"{shown_lines(statement.sql)};")
+            click.echo(shown_lines(statement.sql) + ("" if statement.sql.endswith("\n\\.") else ";"))
             for lock in statement.locks:
                 blocks = f", blocks {lock.blocks}" if lock.blocks else ""
                 click.echo(f"--   {lock.mode} on {shown(lock.relation)}{blocks}")

@@ -3,7 +3,9 @@
     files     what a directory holds        →  Migration, Problem; init, new
     history   what the database remembers   →  Entry, State: the two compared
     units     what commits together, what no migration can contain
+    send      statements to the server, many at a time; dumped: what a dump holds and no project takes
     run       one file into the database    →  in one transaction, or resumable step by step
+    seed      roles.sql before, seed files after, as the project's configuration says
     plan      the same in a transaction that is rolled back  →  locks, rewrites
     session   one connection, one lock, no transaction-mode pooler
 
@@ -19,7 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from realtime_toolkit.errors import InputError, MigrationError
-from realtime_toolkit.migrate import history
+from realtime_toolkit.migrate import history, seed
 from realtime_toolkit.migrate.files import (
     CopiedFile,
     CopyState,
@@ -40,6 +42,7 @@ from realtime_toolkit.migrate.history import TO_DO, Entry, State, StatusReport, 
 from realtime_toolkit.migrate.plan import Lock, Plan, PlannedFile, PlannedStatement, rehearse, unrehearsed
 from realtime_toolkit.migrate.repair import Baseline, Repaired, baseline, repair
 from realtime_toolkit.migrate.run import Runner
+from realtime_toolkit.migrate.seed import inputs
 from realtime_toolkit.migrate.session import (
     address,
     connect,
@@ -49,7 +52,7 @@ from realtime_toolkit.migrate.session import (
     silent,
     translated,
 )
-from realtime_toolkit.migrate.units import units
+from realtime_toolkit.migrate.units import may_go_on, units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,6 +84,7 @@ __all__ = [
     "baseline",
     "compare",
     "init",
+    "inputs",
     "is_local",
     "migrations_of",
     "new",
@@ -96,11 +100,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class UpResult:
-    """``applied`` are the files this run applied, in order; ``already`` how many were there without it."""
+    """``applied`` are the files this run applied, in order; ``already`` how many were there without it.
+
+    ``seeds`` are the seed files it ran.
+    """
 
     applied: tuple[str, ...]
     already: int
     seconds: float
+    seeds: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -119,15 +127,18 @@ def up(
     *,
     target: str | None = None,
     include_all: bool = False,
+    include_roles: bool = False,
+    include_seed: bool = False,
     wait: float = 60.0,
     lock_timeout: float = 4.0,
     attempts: int = 8,
     notice: Notice = silent,
 ) -> UpResult:
-    """Apply what is pending, each file in one transaction together with its history row.
+    """Apply what is pending, each file in one transaction together with its history row, as far as that can be.
 
     ``target`` is the last version to apply. ``include_all`` also applies files older than the newest
-    applied one. ``wait`` (s) is how long another run may hold the migration lock; ``lock_timeout`` (s) how
+    applied one; ``include_roles`` runs ``supabase/roles.sql`` before, ``include_seed`` the seed files that
+    have not run yet after (:mod:`realtime_toolkit.migrate.seed`). ``wait`` (s) is how long another run may hold the migration lock; ``lock_timeout`` (s) how
     long a statement may wait for a lock on a table, tried again up to ``attempts`` times with full jitter.
 
     Raises :class:`MigrationError` if a file fails (it leaves nothing behind, the files before it stay
@@ -135,22 +146,54 @@ def up(
     a transaction-mode pooler.
     """
     begun = time.monotonic()
+    project = seed.project(directory)
     migrations = _up_to(usable(directory, notice), target)
+    if project is not None and not project.migrations:
+        notice("migrations are left out: the project's configuration says enabled = false")
+        migrations = ()
 
     def pending(connection: Connection) -> tuple[History, list[Migration]]:
         seen = history.read(connection)
-        return seen, to_apply(migrations, seen, problems(directory), include_all=include_all, target=target)
+        if project is not None and not project.migrations:
+            return seen, []
+        return seen, to_apply(migrations, seen, include_all=include_all, target=target)
 
     with translated(dsn), closing(connect(dsn, wait=wait, notice=notice)) as connection:
-        applied = _apply_under_lock(
-            dsn,
-            connection,
-            pending,
-            Runner(connection, lock_timeout=lock_timeout, attempts=attempts, notice=notice),
-            wait,
-            notice,
-        )
-    return UpResult(applied, len(migrations) - len(applied), time.monotonic() - begun)
+        tell_edited(migrations, pending(connection)[0], notice)
+        if include_roles:
+            _apply_roles(dsn, connection, project, wait, notice)
+        runner = Runner(connection, lock_timeout=lock_timeout, attempts=attempts, notice=notice)
+        applied = _apply_under_lock(dsn, connection, pending, runner, wait, notice)
+        seeds: tuple[str, ...] = ()
+        if include_seed:
+            for last in [m for m in migrations if applied and m.file == applied[-1]]:
+                runner.say_settings_again(last)
+            seeds = _apply_seeds(dsn, connection, project, wait, notice)
+    return UpResult(applied, len(migrations) - len(applied), time.monotonic() - begun, seeds)
+
+
+def _apply_roles(
+    dsn: str, connection: Connection, project: seed.Project | None, wait: float, notice: Notice
+) -> None:
+    if project is None or project.roles is None:
+        notice("there is no supabase/roles.sql beside the migrations")
+        return
+    refuse_transaction_pooler(dsn, connection)
+    with exclusive(connection, wait=wait, notice=notice):
+        seed.apply_roles(connection, project.roles, notice)
+
+
+def _apply_seeds(
+    dsn: str, connection: Connection, project: seed.Project | None, wait: float, notice: Notice
+) -> tuple[str, ...]:
+    if project is None:
+        notice("there is no project, and so no seed file, around these migrations")
+        return ()
+    if not seed.pending_seeds(connection, project, notice):
+        return ()
+    refuse_transaction_pooler(dsn, connection)
+    with exclusive(connection, wait=wait, notice=notice):
+        return seed.apply_seeds(connection, seed.pending_seeds(connection, project, silent), notice)
 
 
 def plan(
@@ -176,7 +219,8 @@ def plan(
     migrations = _up_to(usable(directory, notice), target)
     with translated(dsn), closing(connect(dsn, notice=notice)) as connection:
         seen = history.read(connection)
-    pending = to_apply(migrations, seen, problems(directory), include_all=include_all, target=target)
+    tell_edited(migrations, seen, notice)
+    pending = to_apply(migrations, seen, include_all=include_all, target=target)
     if pending and rehearse_on:
         _catch_up(rehearse_on, migrations, pending, notice)
     elif not pending or not (is_local(dsn) or allow_remote):
@@ -207,8 +251,13 @@ def _up_to(migrations: tuple[Migration, ...], target: str | None) -> tuple[Migra
 
 
 def apply_all(dsn: str, directory: Path) -> UpResult:
-    """:func:`up` with its defaults, for the local stack."""
-    return up(dsn, directory)
+    """All of a project, for the local stack: roles where the database is new, migrations, seeds if they are enabled."""
+    project = seed.project(directory)
+    if project is not None and project.roles is not None:
+        with translated(dsn), closing(connect(dsn)) as connection:
+            if not history.read(connection).rows:
+                seed.roles_that_are_new(connection, project.roles, silent)
+    return up(dsn, directory, include_seed=project is not None and project.seed)
 
 
 def _apply_under_lock(
@@ -235,7 +284,7 @@ def usable(directory: Path, notice: Notice = silent) -> tuple[Migration, ...]:
     """The directory's files; whatever can be said against them without a database is said here."""
     migrations = read_directory(directory)
     for problem in problems(directory):
-        if problem.stops(()):
+        if problem.stops:
             raise MigrationError(problem.message)
         notice(problem.message)
     return migrations
@@ -244,7 +293,6 @@ def usable(directory: Path, notice: Notice = silent) -> tuple[Migration, ...]:
 def to_apply(
     migrations: Sequence[Migration],
     seen: History,
-    found: Sequence[Problem],
     *,
     include_all: bool = False,
     target: str | None = None,
@@ -256,18 +304,25 @@ def to_apply(
         if wrong and not (include_all and state is State.OUT_OF_ORDER):
             raise MigrationError(refusal(wrong))
     files = {entry.file for entry in entries if entry.state in TO_DO}
-    for problem in found:
-        if problem.stops(files):
-            raise MigrationError(problem.message)
     pending = [migration for migration in migrations if migration.file in files]
     for migration in pending:
-        units(migration)
-        if not migration.transactional or migration.version not in {p.version for p in seen.progress}:
-            continue
-        raise MigrationError(
-            f"{migration.file} was begun without a transaction: put its directive back to go on"
-        )
+        whole = len(units(migration)) == 1
+        done = next((begun.done for begun in seen.progress if begun.version == migration.version), 0)
+        if done and whole and migration.transactional and not may_go_on(migration, done):
+            raise MigrationError(
+                f"{migration.file} was begun without a transaction: put its directive back to go on"
+            )
     return pending
+
+
+def tell_edited(migrations: Sequence[Migration], seen: History, notice: Notice) -> None:
+    """Whoever follows only the history, as the Supabase CLI, would never learn that a file was edited."""
+    edited = [entry for entry in compare(migrations, seen) if entry.state is State.EDITED]
+    if edited:
+        notice(
+            f"edited after they were applied, and so not what the database has: {_files(edited)}; put the change into a "
+            f"new migration, or, if the database has it already: migrate repair --status applied {_versions(edited)}"
+        )
 
 
 def _files(wrong: Sequence[Entry]) -> str:
@@ -285,13 +340,6 @@ def _missing(wrong: Sequence[Entry]) -> str:
     )
 
 
-def _edited(wrong: Sequence[Entry]) -> str:
-    return (
-        f"edited after they were applied: {_files(wrong)}; restore them and put the change into a new "
-        f"migration, or, if the database has it already: migrate repair --status applied {_versions(wrong)}"
-    )
-
-
 def _out_of_order(wrong: Sequence[Entry]) -> str:
     return (
         f"older than the newest applied migration: {_files(wrong)}; apply them all the same with "
@@ -301,6 +349,5 @@ def _out_of_order(wrong: Sequence[Entry]) -> str:
 
 _REFUSALS = (
     (State.MISSING, _missing),
-    (State.EDITED, _edited),
     (State.OUT_OF_ORDER, _out_of_order),
 )

@@ -1,27 +1,34 @@
 """Migration files on disk: reading a directory, copying ours into a project, beginning a new one.
 
-File names are the Supabase CLI's, ``<digits>_<name>.sql``; the digits are the version. A file whose
-text has the line ``-- realtime-toolkit: no-transaction`` before its first statement is run statement
-by statement instead of in one transaction.
+File names are the Supabase CLI's, ``<digits>_<name>.sql``; the digits are the version, in the order of text.
+A file whose text has the line ``-- realtime-toolkit: no-transaction`` before its first statement, or as its
+first line the CLI's own ``-- pg-delta: transaction=false``, is run statement by statement instead of in one
+transaction.
 """
 
 from __future__ import annotations
 
+import codecs
+import os
 import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from realtime_toolkit.errors import InputError, MigrationError
 from realtime_toolkit.migrate.sqlsplit import Statement, split
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from realtime_toolkit.shown import shown
 
 _FILE_NAME = re.compile(r"([0-9]+)_(.*)\.sql")
-_NO_TRANSACTION = re.compile(r"^--[ \t]*realtime-toolkit:[ \t]*no-transaction[ \t]*\r?$", re.MULTILINE)
+_NO_TRANSACTION = re.compile(
+    r"^--[ \t]*realtime-toolkit:[ \t]*no-transaction[ \t]*\r?$|\A-- pg-delta: transaction=false\r?$",
+    re.MULTILINE,
+)
+_OLD_INIT = re.compile(r"([0-9]{14})_init\.sql")
+_OLD = "20211209000000"
+"""The CLI 3.1.0 takes no ``…_init.sql`` that is older for a migration, if it is the first name in the directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,7 @@ class ProblemCode(StrEnum):
     DUPLICATE_VERSION = "duplicate_version"
     TEXT_ORDER = "text_order"
     IGNORED = "ignored"
+    NOT_UTF8 = "not_utf8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +70,10 @@ class Problem:
     files: tuple[str, ...]
     message: str
 
-    def stops(self, pending: Collection[str | None]) -> bool:
-        """Whether it keeps these files from being applied."""
-        if self.code is ProblemCode.DUPLICATE_VERSION:
-            return True
-        return self.code is ProblemCode.TEXT_ORDER and any(file in pending for file in self.files)
+    @property
+    def stops(self) -> bool:
+        """Whether nothing is applied for it: only where the Supabase CLI fails, too."""
+        return self.code is ProblemCode.DUPLICATE_VERSION
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,7 +89,8 @@ def packaged_migrations() -> Path:
 def read_directory(directory: Path) -> tuple[Migration, ...]:
     """Every migration of a directory, in the order in which they apply.
 
-    Raises :class:`InputError` if there is no such directory, :class:`MigrationError` if a file or its name is not UTF-8.
+    Raises :class:`InputError` if there is no such directory or a file cannot be read, :class:`MigrationError`
+    if a file's name is not UTF-8.
     """
     if not directory.is_dir():
         raise InputError(f"no such directory: {directory}")
@@ -91,15 +99,27 @@ def read_directory(directory: Path) -> tuple[Migration, ...]:
 
 
 def _named(directory: Path) -> list[tuple[Path, re.Match[str]]]:
-    matches = (
-        (path, _FILE_NAME.fullmatch(path.name)) for path in sorted(directory.iterdir()) if path.is_file()
-    )
-    return [(path, match) for path, match in matches if match]
+    """As the CLI has it, whatever is no directory; a link that leads nowhere fails when it is read."""
+    matches = ((path, _FILE_NAME.fullmatch(path.name)) for path in _entries(directory))
+    return [
+        (path, match) for path, match in matches if match and not path.is_dir() and not _is_old_init(path)
+    ]
+
+
+def _entries(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir(), key=lambda path: os.fsencode(path.name))
+
+
+def _is_old_init(path: Path) -> bool:
+    match = _OLD_INIT.search(path.name)
+    return bool(match and match[1] < _OLD and path == _entries(path.parent)[0])
 
 
 def _read(path: Path, match: re.Match[str]) -> Migration:
     if not _is_utf8(path.name):
-        raise MigrationError(f"{path.name}: the file's name is not UTF-8, which the history is; rename it")
+        raise MigrationError(
+            f"{shown(path.name)}: the file's name is not UTF-8, which the history is; rename it"
+        )
     sql = read_sql(path)
     statements = split(sql)
     head = sql[: statements[0].offset + statements[0].lead] if statements else ""
@@ -118,10 +138,13 @@ def _is_utf8(text: str) -> bool:
 
 
 def read_sql(path: Path) -> str:
+    """The text of a file; what is not UTF-8 becomes U+FFFD, as with the CLI, and :func:`problems` says so."""
+    return _bytes(path).removeprefix(codecs.BOM_UTF8).decode("utf-8", errors="replace")
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise MigrationError(f"{path.name}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
 
@@ -129,7 +152,7 @@ def read_sql(path: Path) -> str:
 def problems(directory: Path) -> tuple[Problem, ...]:
     """What can be said against a directory without a database; the worst first."""
     named = [(match[1], path.name) for path, match in _named(directory)]
-    return (*_duplicates(named), *_text_order(named), *_ignored(directory))
+    return (*_duplicates(named), *_text_order(named), *_not_utf8(directory), *_ignored(directory))
 
 
 def _duplicates(named: list[tuple[str, str]]) -> list[Problem]:
@@ -148,7 +171,7 @@ def _duplicates(named: list[tuple[str, str]]) -> list[Problem]:
 
 
 def _text_order(named: list[tuple[str, str]]) -> list[Problem]:
-    """Versions are text in the history and file names are listed as text: both must agree with the number."""
+    """Versions are text in the history, and for the CLI; whoever reads names or numbers sees another order."""
     by_name = sorted(named, key=lambda pair: pair[1])
     by_text = sorted(named)
     by_number = sorted(named, key=lambda pair: (int(pair[0]), *pair))
@@ -156,11 +179,19 @@ def _text_order(named: list[tuple[str, str]]) -> list[Problem]:
     files = tuple(sorted({name for place in places if len(set(place)) > 1 for _, name in place}))
     if not files:
         return []
-    message = (
-        f"{_some(files)}: in another order as text than as numbers, so tools disagree on which comes "
-        "first; give every version the same number of digits"
-    )
+    message = f"{_some(files)}: the versions apply in the order of their text, which is not that of numbers or names"
     return [Problem(ProblemCode.TEXT_ORDER, files, message)]
+
+
+def _not_utf8(directory: Path) -> list[Problem]:
+    found = []
+    for path, _ in _named(directory):
+        try:
+            _bytes(path).decode()
+        except UnicodeDecodeError as error:
+            message = f"{path.name}: not UTF-8 (byte {error.start}), and read with \ufffd for what is not; save it as UTF-8"
+            found.append(Problem(ProblemCode.NOT_UTF8, (path.name,), message))
+    return found
 
 
 def _some(names: tuple[str, ...]) -> str:
@@ -168,13 +199,20 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def _ignored(directory: Path) -> list[Problem]:
+    """Whatever looks like SQL and is no migration."""
     return [
-        Problem(
-            ProblemCode.IGNORED, (path.name,), f"{path.name} is left out: its name is not <digits>_<name>.sql"
-        )
-        for path in sorted(directory.glob("*.sql"))
-        if not _FILE_NAME.fullmatch(path.name)
+        Problem(ProblemCode.IGNORED, (path.name,), f"{shown(path.name)} is left out: {reason}")
+        for path in _entries(directory)
+        if ".sql" in path.name.lower() and not path.is_dir() and (reason := _why_ignored(path))
     ]
+
+
+def _why_ignored(path: Path) -> str | None:
+    if not _FILE_NAME.fullmatch(path.name):
+        return "its name is not <digits>_<name>.sql"
+    return (
+        "the Supabase CLI passes over an init of before 2021-12-09; rename it" if _is_old_init(path) else None
+    )
 
 
 # -- init ---------------------------------------------------------------------------------------------

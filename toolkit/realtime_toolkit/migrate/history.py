@@ -193,7 +193,7 @@ class State(StrEnum):
 
 
 TO_DO = frozenset({State.PENDING, State.PARTIAL, State.OUT_OF_ORDER})
-BLOCKING = frozenset({State.EDITED, State.OUT_OF_ORDER, State.MISSING})
+BLOCKING = frozenset({State.OUT_OF_ORDER, State.MISSING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,15 +222,15 @@ class StatusReport:
     @property
     def blocked(self) -> bool:
         """Whether ``up`` would refuse."""
-        files = {entry.file for entry in self.pending}
         return any(entry.state in BLOCKING for entry in self.entries) or any(
-            problem.stops(files) for problem in self.problems
+            problem.stops for problem in self.problems
         )
 
     @property
     def ok(self) -> bool:
         """Everything applied, nothing edited or missing: what ``--exit-code`` asks."""
-        return not self.blocked and not self.pending
+        edited = any(entry.state is State.EDITED for entry in self.entries)
+        return not self.blocked and not self.pending and not edited
 
     def as_dict(self) -> dict[str, Any]:
         return {

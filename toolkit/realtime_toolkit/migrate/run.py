@@ -1,30 +1,35 @@
-"""Run one migration file: whole in one transaction, or step by step where it asks for that."""
+"""Run one migration file: whole in one transaction, or step by step where its statements ask for that."""
 
 from __future__ import annotations
 
 import random
 import re
 import time
+from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 from psycopg import errors as pg
 
 from realtime_toolkit.errors import MigrationError, ToolkitError, Unreachable
 from realtime_toolkit.migrate import history
+from realtime_toolkit.migrate.dumped import advice
+from realtime_toolkit.migrate.send import ONLY_OUTSIDE, Failed, send
 from realtime_toolkit.migrate.session import require_lock, reset, scalar, silent
 from realtime_toolkit.migrate.sqlsplit import same_meaning
 from realtime_toolkit.migrate.units import (
-    DIRECTIVE,
     ConcurrentIndex,
+    How,
     concurrent_index,
+    copied,
+    may_go_on,
     session_settings,
     units,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from realtime_toolkit.migrate.files import Migration
     from realtime_toolkit.migrate.history import Progress
@@ -32,10 +37,9 @@ if TYPE_CHECKING:
     from realtime_toolkit.migrate.sqlsplit import Statement
     from realtime_toolkit.migrate.units import Unit
 
-WORTH_REPEATING = (pg.LockNotAvailable, pg.DeadlockDetected, pg.SerializationFailure)
-ONLY_OUTSIDE = (pg.ActiveSqlTransaction, pg.InvalidTransactionTermination)
-"""How Postgres refuses what must run outside a transaction: VACUUM and its like, a procedure that commits."""
+T = TypeVar("T")
 
+WORTH_REPEATING = (pg.LockNotAvailable, pg.DeadlockDetected, pg.SerializationFailure)
 SETTLED = frozenset(
     {"42P04", "42P06", "42P07", "42701", "42710", "3D000", "3F000", "42P01", "42704", "42703"}
 )
@@ -82,14 +86,17 @@ class Runner:
         with suppress(psycopg.Error):  # some servers' systems cannot look: then the statement just goes on
             self._connection.execute("set client_connection_check_interval = '5s'")
         try:
-            if migration.transactional:
-                return self._retrying(lambda: self._whole(migration))
-            return self._stepwise(migration, begun)
+            return self._in_steps(migration, begun)
         except Refused as refused:
             if not self._others_did(migration):
                 raise refused.error from None
             self._notice(f"{migration.file} was applied by another tool meanwhile")
             return False
+
+    def say_settings_again(self, migration: Migration) -> None:
+        """What a file set for its session: the CLI runs seeds in the session of the last migration."""
+        for statement in session_settings(migration.statements):
+            self._connection.execute(statement.sql.encode())
 
     def _others_did(self, migration: Migration) -> bool:
         if self._connection.closed:
@@ -97,81 +104,107 @@ class Runner:
         reset(self._connection)
         return history.read(self._connection).row(migration.version) is not None
 
-    def _retrying(self, work: Callable[[], bool]) -> bool:
+    def _retrying(self, work: Callable[[Migration, Unit], T], migration: Migration, unit: Unit) -> T:
         for attempt in range(1, self._attempts):
             try:
-                return work()
+                return work(migration, unit)
             except Refused as refused:
                 if not isinstance(refused.cause, WORTH_REPEATING):
                     raise
                 pause = random.uniform(0, min(5.0, 0.2 * 2**attempt))
                 self._notice(f"{refused.error}; attempt {attempt + 1} of {self._attempts} in {pause:.1f} s")
                 time.sleep(pause)
-        return work()
+        return work(migration, unit)
 
-    # -- in one transaction
+    # -- in steps, of which most files have one
 
-    def _whole(self, migration: Migration) -> bool:
-        (unit,) = units(migration)
-        at: Statement | None = None
-        try:
-            with self._connection.transaction():
-                if not self._ours(migration):
-                    return False
-                for at in unit.statements:
-                    self._connection.execute(at.text.encode())
-                at = None
-                reset(self._connection)
-                history.record(self._connection, migration)
-        except psycopg.Error as error:
-            raise Refused(error, failure(migration, at, error, "nothing of this file was applied")) from None
+    def _in_steps(self, migration: Migration, begun: Progress | None) -> bool:
+        todo = deque(self._steps(migration, begun))
+        while todo:
+            step = todo.popleft()
+            if step.how is How.OUTSIDE:
+                self._retrying(self._outside, migration, step)
+                continue
+            work = self._together if todo or step.how is How.UNDONE else self._last
+            ran = self._retrying(work, migration, step)
+            if ran is None:
+                return False
+            todo.extendleft(reversed(step.rest(ran)))
+            if work == self._last and not todo:
+                return True
+        with self._connection.transaction():
+            self._record(migration)
         return True
 
-    def _ours(self, migration: Migration) -> bool:
-        """False if the Supabase CLI, which knows no lock, was first; if it still is at work, its row will be
-        in the way of ours, and one of the two transactions fails as a whole.
-        """
-        require_lock(self._connection)
-        query = "select exists (select from supabase_migrations.schema_migrations where version = %s)"
-        return not scalar(self._connection, query, (migration.version,))
-
-    # -- step by step
-
-    def _stepwise(self, migration: Migration, begun: Progress | None) -> bool:
-        done = begun.done if begun else 0
-        steps = units(migration)
+    def _steps(self, migration: Migration, begun: Progress | None) -> list[Unit]:
+        steps = list(units(migration))
         if begun is not None:
-            _require_same_start(migration, begun, steps)
-            self._notice(f"{migration.file}: going on after {done} of {len(migration.statements)} statements")
-            for statement in session_settings(migration.statements[:done]):
-                self._connection.execute(statement.text.encode())
+            _require_same_start(migration, begun)
+            self._notice(
+                f"{migration.file}: going on after {begun.done} of {len(migration.statements)} statements"
+            )
+            for statement in session_settings(migration.statements[: begun.done]):
+                self._connection.execute(statement.sql.encode())
+            steps = [step.after(begun.done) for step in steps if step.end > begun.done]
+        elif len(steps) > 1 and migration.transactional:
+            self._notice(
+                f"{migration.file}: not one transaction but {len(steps)} steps, as its statements ask for"
+            )
+        if begun is not None or len(steps) > 1 or steps[0].how is not How.TOGETHER:
+            self._begin(migration)
+        return steps
+
+    def _begin(self, migration: Migration) -> None:
         history.create_progress(self._connection)
         history.begin_progress(self._connection, migration)
-        for unit in steps:
-            if unit.end > done:
-                self._retrying(lambda unit=unit: self._step(migration, unit))  # type: ignore[misc]
-        with self._connection.transaction():
-            reset(self._connection)
-            history.forget_progress(self._connection, migration.version)
-            history.record(self._connection, migration)
-        return True
 
-    def _step(self, migration: Migration, unit: Unit) -> bool:
-        at: Statement | None = None
+    def _last(self, migration: Migration, unit: Unit) -> int | None:
+        return self._together(migration, unit, last=True)
+
+    def _together(self, migration: Migration, unit: Unit, *, last: bool = False) -> int | None:
+        """Run a unit in one transaction: how many of its statements have run, ``None`` if another tool ran the file.
+
+        Fewer than all where the next one cannot be in a transaction; what has run is noted in the same one.
+        """
         try:
-            with self._connection.transaction():
+            with self._connection.transaction(force_rollback=unit.how is How.UNDONE):
                 require_lock(self._connection)
-                for at in unit.statements:
-                    self._connection.execute(at.text.encode())
-                at = None
-                self._note(migration, unit.end)
+                if unit.first == 0 and self._is_recorded(migration):
+                    return None
+                ran = send(self._connection, unit.statements, self._notice, strict=unit.explicit)
+                if ran < len(unit.statements):
+                    self._note_stop(migration, unit.first + ran)
+                elif last:
+                    self._record(migration)
+                elif unit.how is How.TOGETHER:
+                    self._note(migration, unit.end)
+        except Failed as failed:
+            at = unit.statements[failed.number]
+            raise Refused(failed.error, failure(migration, at, failed.error, _outcome(unit))) from None
         except psycopg.Error as error:
-            if isinstance(error, ONLY_OUTSIDE) and not unit.explicit:
-                return self._outside(migration, unit)
-            raise Refused(error, failure(migration, at, error, _stepped(unit))) from None
-        return True
+            raise Refused(error, failure(migration, None, error, _outcome(unit))) from None
+        if unit.how is How.UNDONE:
+            self._note_alone(migration, unit.end)
+        return ran
 
-    def _outside(self, migration: Migration, unit: Unit) -> bool:
+    def _is_recorded(self, migration: Migration) -> bool:
+        """Whether the Supabase CLI, which knows no lock, was first; if it still is at work, its row will be
+        in the way of ours, and one of the two transactions fails as a whole.
+        """
+        query = "select exists (select from supabase_migrations.schema_migrations where version = %s)"
+        return bool(scalar(self._connection, query, (migration.version,)))
+
+    def _record(self, migration: Migration) -> None:
+        reset(self._connection)
+        history.forget_progress(self._connection, migration.version)
+        history.record(self._connection, migration)
+
+    def _note_stop(self, migration: Migration, done: int) -> None:
+        self._as_ourselves()
+        self._begin(migration)
+        history.note_progress(self._connection, migration.version, done)
+
+    def _outside(self, migration: Migration, unit: Unit) -> None:
         """Run one statement outside a transaction, so that a run that ends at any point can be resumed."""
         (statement,) = unit.statements
         index = concurrent_index(statement)
@@ -184,7 +217,7 @@ class Runner:
         try:
             self._execute_unhurried(statement)
         except psycopg.Error as error:
-            refused = Refused(error, failure(migration, statement, error, _stepped(unit)))
+            refused = Refused(error, failure(migration, statement, error, _outcome(unit)))
             if self._connection.closed:
                 raise refused from None
             if not (before == "running" and error.sqlstate in SETTLED):
@@ -198,7 +231,6 @@ class Runner:
                 "the next run drops it and builds it anew"
             )
         self._note_alone(migration, unit.end)
-        return True
 
     def _execute_unhurried(self, statement: Statement) -> None:
         """Without our lock timeout: what runs outside a transaction waits for others but blocks nobody."""
@@ -207,7 +239,7 @@ class Runner:
         if ours:
             self._connection.execute("set lock_timeout = 0")
         try:
-            self._connection.execute(statement.text.encode())
+            self._connection.execute(statement.sql.encode())
         finally:
             if ours and not self._connection.closed:
                 self._limit_waiting()
@@ -234,6 +266,9 @@ class Runner:
             self._note(migration, done, attempt)
 
     def _valid(self, index: ConcurrentIndex) -> bool | None:
+        """``None`` for one whose name Postgres found, too: it fails where it leaves an invalid one behind."""
+        if index.name is None:
+            return None
         valid: bool | None = scalar(
             self._connection,
             "select i.indisvalid from pg_catalog.pg_index i "
@@ -244,6 +279,8 @@ class Runner:
         return valid
 
     def _drop_if_invalid(self, index: ConcurrentIndex) -> None:
+        if index.name is None:
+            self._tell_invalid(index.table)
         if self._valid(index) is not False:
             return
         name = scalar(
@@ -255,17 +292,30 @@ class Runner:
         self._notice(f"dropping {name}, left invalid by the last run")
         self._connection.execute(f"drop index concurrently {name}".encode())
 
+    def _tell_invalid(self, table: str) -> None:
+        """Which of a table's indexes are invalid: without a name nobody knows whose they are."""
+        query = (
+            "select indexrelid::regclass::text from pg_catalog.pg_index "
+            "where indrelid = to_regclass(%s) and not indisvalid"
+        )
+        for (name,) in self._connection.execute(query, (table,)).fetchall():
+            self._notice(
+                f"index {name} is invalid, perhaps left by the last run: drop it if nobody is building it"
+            )
 
-def _require_same_start(migration: Migration, begun: Progress, steps: Sequence[Unit]) -> None:
+
+def _require_same_start(migration: Migration, begun: Progress) -> None:
     same = same_meaning(begun.statements[: begun.done], migration.texts[: begun.done])
-    if not same or begun.done not in {0, *(unit.end for unit in steps)}:
+    if not same or not may_go_on(migration, begun.done):
         raise MigrationError(
             f"{migration.file}: its first {begun.done} statements have run already and were edited since; "
             f"restore them, or finish by hand and then: migrate repair --status applied {migration.version}"
         )
 
 
-def _stepped(unit: Unit) -> str:
+def _outcome(unit: Unit) -> str:
+    if unit.first == 0:
+        return "nothing of this file was applied"
     return f"statements before {unit.first + 1} have taken effect; migrate up goes on from here"
 
 
@@ -280,11 +330,16 @@ def failure(migration: Migration, at: Statement | None, error: psycopg.Error, ou
     extra = [text.rstrip(".") for text in (diag.message_detail, diag.message_hint, context) if text]
     if _NO_EXTENSION.match(message):
         extra = [ELSEWHERE]  # rather than where on the server's disk it was looked for
-    if isinstance(error, ONLY_OUTSIDE) and migration.transactional:
-        extra.append(f"put it in a file that begins with: {DIRECTIVE}")
+    if isinstance(error, ONLY_OUTSIDE):
+        extra.append("it cannot stand between BEGIN and COMMIT")
+    if at is not None and (do := advice(at, error)):
+        extra.append(do)
     code = f" ({error.sqlstate})" if error.sqlstate else ""
     line = "; ".join([f"{_place(migration, at, error)}: {message}{code}", *extra, outcome])
     return MigrationError(" ".join(line.split()))
+
+
+_IN_ROWS = re.compile(r"COPY .*, line (\d+)")
 
 
 def _place(migration: Migration, at: Statement | None, error: psycopg.Error) -> str:
@@ -292,6 +347,9 @@ def _place(migration: Migration, at: Statement | None, error: psycopg.Error) -> 
         return f"{migration.file}, at the end of the transaction"
     position = error.diag.statement_position
     line = migration.line_at(at.offset + int(position) - 1) if position else at.line
+    row = _IN_ROWS.match(error.diag.context or "")
+    if row and at.data is not None:
+        line = migration.line_at(at.offset + copied(at).offset) + int(row[1]) - 1
     text = _PASSWORD.sub(r"\1'…'", " ".join(at.code.split()))
     short = text if len(text) <= 60 else text[:57] + "..."
     return f"{migration.file}:{line}: statement {migration.statements.index(at) + 1} ({short})"

@@ -139,6 +139,7 @@ class Templates:
         digest = hashlib.sha256(f"{self._base_key()}\0{self._superuser}".encode())
         for file in sorted(directory.glob("*.sql")):
             digest.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())
+        digest.update(migrate.inputs(directory))
         return digest.hexdigest()[:24]
 
     @contextlib.asynccontextmanager
