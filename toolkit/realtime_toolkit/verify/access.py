@@ -113,9 +113,9 @@ class Access:
 
     def row(self, table: Table, whose: Whose) -> Row | None:
         who = self.who(table, whose)
-        return self._seeder.world.rows.get((self._seeded_in(table, who), who))
+        return self._seeder.world.rows.get((self.seeded_in(table, who), who))
 
-    def _seeded_in(self, table: Table, who: Who) -> str:
+    def seeded_in(self, table: Table, who: Who) -> str:
         """The table itself; of a divided one a partition that holds a row of theirs."""
         if table.kind != "p":
             return table.name
@@ -182,7 +182,9 @@ class Access:
         columns = table.key or tuple(c.name for c in table.columns if row.get(c.name) is not None)
         return sql.SQL(" and ").join(equals(table, name, row[name]) for name in columns)
 
-    def ways(self, table: Table, command: Command, role: str, probe: Probe) -> tuple[str, ...]:
+    def ways(
+        self, table: Table, command: Command, role: str, probe: Probe, person: Actor | None = None
+    ) -> tuple[str, ...]:
         """The permissive policies that let this statement through, each tried without the others; all where none does alone."""
         speaking = [p.name for p in table.policies if p.permissive and p.speaks(command.letter, role)]
         if len(speaking) < 2:
@@ -193,7 +195,7 @@ class Access:
             for name in speaking
             if attempt(
                 self._connection,
-                self.actors[role],
+                person or self.actors[role],
                 probe.statement,
                 before=(*probe.before, *(drop for other, drop in dropped.items() if other != name)),
             ).answer
@@ -219,7 +221,7 @@ class Access:
 
     def _insert_probe(self, table: Table, who: Who) -> Probe | None:
         """Another row like the seeded one. Where a person can have one only, theirs is taken away first."""
-        place = (self._seeded_in(table, who), who)
+        place = (self.seeded_in(table, who), who)
         given = dict(self._seeder.world.given.get(place, {}))
         made: Row | None = None
         try:
@@ -230,7 +232,7 @@ class Access:
         seeded = self._seeder.world.rows[place]
         statement = insert_statement(table, given)
         if table.key and all(made[name] == seeded[name] for name in table.key):
-            return Probe(statement, (*self._removals(table, who), self._removal(table, seeded)))
+            return Probe(statement, (*self._removals(table, who), self.removal(table, seeded)))
         return Probe(statement)
 
     def _removals(self, table: Table, who: Who) -> Iterator[Statement]:
@@ -240,9 +242,10 @@ class Access:
         for other in reversed(in_dependency_order(self._model.tables.values())):
             rows = {w: self._seeder.world.rows.get((other.name, w)) for w in sharing}
             if other.name in hanging:
-                yield from (self._removal(other, row) for row in rows.values() if row is not None)
+                yield from (self.removal(other, row) for row in rows.values() if row is not None)
 
-    def _removal(self, table: Table, row: Row) -> Statement:
+    def removal(self, table: Table, row: Row) -> Statement:
+        """Deletes that row."""
         return sql.SQL("delete from {} where {}").format(relation(table), self.where(table, row))
 
 

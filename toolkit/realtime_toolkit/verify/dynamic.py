@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
-from realtime_toolkit.verify.access import Access, Cell, Command, Probe, Whose
+from realtime_toolkit.verify.access import Cell, Command, Probe, Whose
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
 from realtime_toolkit.verify.matrices import Matrices
-from realtime_toolkit.verify.ownership import Belonging, find_belonging
-from realtime_toolkit.verify.partition import Partition, make_partition
+from realtime_toolkit.verify.ordinary import asks, role_changes
 from realtime_toolkit.verify.probing import Answer, attempt
-from realtime_toolkit.verify.seeding import Seeder, Who, relation
-from realtime_toolkit.verify.sequences import hold
+from realtime_toolkit.verify.seeding import Who, relation
 from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.sharing import Door, is_design
-from realtime_toolkit.verify.tables import Model, read_model
-from realtime_toolkit.verify.variation import Change, is_free, single_changes, update
+from realtime_toolkit.verify.stage import staged
+from realtime_toolkit.verify.tables import read_model
+from realtime_toolkit.verify.variation import Change, is_free, policy_texts, single_changes, update
+from realtime_toolkit.verify.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,48 +29,9 @@ if TYPE_CHECKING:
 
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.session import Connection
+    from realtime_toolkit.verify.stage import Stage
     from realtime_toolkit.verify.tables import Table
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What one transaction with seeded rows offers, for the matrices and for the leak hunt."""
-
-    connection: Connection
-    model: Model
-    belonging: Belonging
-    seeder: Seeder
-    access: Access
-    moving: tuple[str, ...]
-    """Sequences whose numbers stay taken."""
-    partition: Partition | None = None
-    """Today's of ``realtime.messages``, where it was not there."""
-
-
-@contextmanager
-def staged(
-    connection: Connection,
-    config: Config,
-    *,
-    schemas: Sequence[str] = (),
-    seed: bool = True,
-    alone: bool = False,
-) -> Iterator[Stage]:
-    """Seeded rows in a transaction that is rolled back whatever happens; ``alone`` also what sequences gave."""
-    with snapshot(connection):
-        settings(connection, schemas, config.expected)
-        model = replace(read_model(connection, facts()), exposed=config.exposed)
-    with connection.transaction(force_rollback=True):
-        moving = hold(connection, model.sequences) if alone else tuple(model.sequences)
-        connection.execute("set local statement_timeout = '15s'")
-        connection.execute("set local lock_timeout = '3s'")
-        absent = make_partition(connection) if model.has_messages else None
-        belonging = find_belonging(model, config)
-        seeder = Seeder(connection, model, belonging)
-        if seed:
-            seeder.seed()
-        access = Access(connection, model, belonging, seeder, config)
-        yield Stage(connection, model, belonging, seeder, access, moving, absent)
+    from realtime_toolkit.verify.writing import Wrong
 
 
 def cannot_act(connection: Connection) -> str:
@@ -121,6 +80,7 @@ def run_matrices(
             stage.moving,
             dict(_ways(stage, access)),
             frozenset(t.name for t in stage.model.tables.values() if stage.belonging.names_somebody(t)),
+            tuple(_wrongs(stage, access)),
             stage.partition,
         )
 
@@ -128,13 +88,18 @@ def run_matrices(
 def _failed(stage: Stage, access: Iterable[Cell]) -> dict[str, str]:
     """What keeps the matrices from proving anything of a table."""
     world, failed = stage.seeder.world, {}
-    seen = {c.table for c in access if _reads_own(c)}
+    seen = {c.table for c in access if _reads_own(c)} | stage.closed
     for table in stage.model.reachable:
         if table.name in world.failed:
             failed[table.name] = f"no row could be made: {world.failed[table.name]}"
         elif _is_restricted(table) and table.filter_columns and table.name not in stage.belonging.owned:
             failed[table.name] = "how its rows belong to users is not seen: say it in supabase/verify.toml"
-        elif _is_restricted(table) and table.name in stage.belonging.owned and table.name not in seen:
+        elif (
+            _is_restricted(table)
+            and table.name in stage.belonging.owned
+            and table.name not in seen
+            and not _opens_to_a_role(stage, table)
+        ):
             failed[table.name] = (
                 "no user was found who can read a row: say in supabase/verify.toml whose rows they are"
             )
@@ -146,6 +111,12 @@ def _is_restricted(table: Table) -> bool:
     return table.rls and table.personal_read and "authenticated" not in table.public_read
 
 
+def _wrongs(stage: Stage, access: Iterable[Cell]) -> Iterator[Wrong]:
+    writing = Writing(stage, access)
+    for table in stage.model.reachable:
+        yield from writing.wrongs(table)
+
+
 def _ways(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[tuple[str, str, Command], tuple[str, ...]]]:
     for cell in access:
         table = stage.model.tables[cell.table]
@@ -153,6 +124,24 @@ def _ways(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[tuple[str, str
             probe = stage.access.probe(table, cell.whose, cell.command, cell.role)
             if probe is not None:
                 yield cell.place, stage.access.ways(table, cell.command, cell.role, probe)
+
+
+def _opens_to_a_role(stage: Stage, table: Table) -> bool:
+    """Whether Alice reads a row once she has another role: then there are people who do."""
+    world, texts = stage.seeder.world, policy_texts(stage.model)
+    probe = stage.access.probe(table, Whose.OWN, Command.SELECT, "authenticated")
+    lists = [t for t in stage.model.tables.values() if (t.name, Who.ALICE) in world.rows and asks(table, t)]
+    changes = ((t, change) for t in lists for change in role_changes(t, stage.belonging, texts, world))
+    return probe is not None and any(
+        attempt(
+            stage.connection,
+            stage.access.actors["authenticated"],
+            probe.statement,
+            before=(update(stage.access, t, change, world, Who.ALICE),),
+        ).answer
+        is Answer.ALLOW
+        for t, change in changes
+    )
 
 
 def _governed(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[str, str, Command]]:

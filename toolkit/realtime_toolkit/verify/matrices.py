@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.delivery import Delivery
     from realtime_toolkit.verify.partition import Partition
     from realtime_toolkit.verify.tables import Table
+    from realtime_toolkit.verify.writing import Wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,5 +36,7 @@ class Matrices:
     """``(table, role, command)`` by which a stranger's row is reached → the policies that let it happen."""
     named: frozenset[str] = frozenset()
     """Tables whose rows name somebody whom they belong to: a user, a tenant, another row that is somebody's."""
+    wrongs: tuple[Wrong, ...] = ()
+    """What can be written and should not."""
     partition: Partition | None = None
     """Today's of ``realtime.messages``, where it was not there."""

@@ -194,6 +194,21 @@ def _claims_in(model: Model, table: Table, text: str, names: str) -> Iterator[Cl
             yield Claim(path, name, column, listed="->>" not in raw.rsplit("'", 2)[0][-5:])
 
 
+_COMPARED = re.compile(r"^[)\s]*(?:::text)?[)\s]*=\s*(?:any\s*\(+array\[)?\(?'([^']{1,60})'", re.IGNORECASE)
+
+
+def claimed_roles(table: Table) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Claims that the table's policies compare with a constant: the path to it, and the constant."""
+    seen = set()
+    for text in (text for policy in table.policies for text in _texts(policy)):
+        for match in _CLAIM.finditer(text):
+            path = tuple(_STEP.findall(match["path"] or match["path2"]))
+            constant = _COMPARED.match(text[match.end() :])
+            if constant and len(path) > 1 and (path, constant[1]) not in seen:
+                seen.add((path, constant[1]))
+                yield path, constant[1]
+
+
 def _resolve(
     model: Model, table: Table, text: str, alias: str | None, column: str
 ) -> Iterator[tuple[str, str]]:

@@ -9,17 +9,17 @@ from psycopg import sql
 from realtime_toolkit.migrate.sqlsplit import printable
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Command
-from realtime_toolkit.verify.dynamic import staged
 from realtime_toolkit.verify.probing import Answer
 from realtime_toolkit.verify.sequences import restarts
+from realtime_toolkit.verify.stage import staged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from realtime_toolkit.verify.access import Cell
     from realtime_toolkit.verify.config import Config
-    from realtime_toolkit.verify.dynamic import Stage
     from realtime_toolkit.verify.session import Connection
+    from realtime_toolkit.verify.stage import Stage
 
 # Undoes what it does: the exception that carries the answer out ends a subtransaction, settings included.
 _REACHED = """\

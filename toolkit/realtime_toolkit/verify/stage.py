@@ -1,0 +1,86 @@
+"""The transaction in which the dynamic checks try things: rows for three people, rolled back whatever happens."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from realtime_toolkit.verify.access import Access
+from realtime_toolkit.verify.catalogue import facts
+from realtime_toolkit.verify.ordinary import Ordinary
+from realtime_toolkit.verify.ownership import Belonging, find_belonging
+from realtime_toolkit.verify.partition import Partition, make_partition
+from realtime_toolkit.verify.probing import Actor
+from realtime_toolkit.verify.seeding import Seeder
+from realtime_toolkit.verify.sequences import hold
+from realtime_toolkit.verify.session import settings, snapshot
+from realtime_toolkit.verify.tables import Model, read_model
+from realtime_toolkit.verify.values import NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from realtime_toolkit.verify.config import Config
+    from realtime_toolkit.verify.session import Connection
+
+_NEWCOMER = str(uuid.uuid5(NAMESPACE, "newcomer"))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one transaction with seeded rows offers, for the matrices and for the leak hunt."""
+
+    connection: Connection
+    model: Model
+    belonging: Belonging
+    seeder: Seeder
+    access: Access
+    moving: tuple[str, ...]
+    """Sequences whose numbers stay taken."""
+    ordinary: Ordinary
+    partition: Partition | None = None
+    """Today's of ``realtime.messages``, where it was not there."""
+    closed: frozenset[str] = frozenset()
+    """Tables that Alice could read while she was no ordinary person."""
+
+    @property
+    def newcomer(self) -> Actor:
+        """Somebody just signed up: no row, no claim that says where he belongs."""
+        person = self.access.actors["authenticated"]
+        plain = {
+            **person.claims,
+            "sub": _NEWCOMER,
+            "app_metadata": {"provider": "email"},
+            "email": "new@probe.invalid",
+        }
+        return Actor(person.role, plain)
+
+
+@contextmanager
+def staged(
+    connection: Connection,
+    config: Config,
+    *,
+    schemas: Sequence[str] = (),
+    seed: bool = True,
+    alone: bool = False,
+) -> Iterator[Stage]:
+    """Seeded rows in a transaction that is rolled back whatever happens; ``alone`` also what sequences gave."""
+    with snapshot(connection):
+        settings(connection, schemas, config.expected)
+        model = replace(read_model(connection, facts()), exposed=config.exposed)
+    with connection.transaction(force_rollback=True):
+        moving = hold(connection, model.sequences) if alone else tuple(model.sequences)
+        connection.execute("set local statement_timeout = '15s'")
+        connection.execute("set local lock_timeout = '3s'")
+        absent = make_partition(connection) if model.has_messages else None
+        belonging = find_belonging(model, config)
+        seeder = Seeder(connection, model, belonging)
+        if seed:
+            seeder.seed()
+        access = Access(connection, model, belonging, seeder, config)
+        ordinary = Ordinary(connection, model, belonging, seeder.world, access)
+        closed = ordinary.make() if seed else frozenset()
+        yield Stage(connection, model, belonging, seeder, access, moving, ordinary, absent, closed)
