@@ -232,10 +232,10 @@ class Access:
         seeded = self._seeder.world.rows[place]
         statement = insert_statement(table, given)
         if table.key and all(made[name] == seeded[name] for name in table.key):
-            return Probe(statement, (*self._removals(table, who), self.removal(table, seeded)))
+            return Probe(statement, (*self.removals(table, who), self.removal(table, seeded)))
         return Probe(statement)
 
-    def _removals(self, table: Table, who: Who) -> Iterator[Statement]:
+    def removals(self, table: Table, who: Who) -> Iterator[Statement]:
         """Takes away what hangs on that person's row in this table, the farthest first."""
         hanging = hanging_on(self._model.tables, table.name)
         sharing = (Who.ALICE, Who.BOB) if who in (Who.ALICE, Who.BOB) else (who,)

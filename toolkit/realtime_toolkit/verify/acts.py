@@ -26,8 +26,10 @@ ABOUT = re.compile(
     re.IGNORECASE,
 )
 """A user's column whose user the row is about, rather than its author or owner."""
+SIGNING = re.compile(r"_by$|author|sender|creator|owner|from_", re.IGNORECASE)
+"""A user's column that says who did it, whatever other column is bound to the writer."""
 _GUEST = re.compile(
-    r"request|invit|applicat|report|follow|like|vote|reaction|notif|block|view|click|event|log|visit|rsvp",
+    r"favou?rit|bookmark|wish|watch|cart|request|invit|applicat|report|follow|like|vote|reaction|notif|block|view|click|event|log|visit|rsvp",
     re.I,
 )
 """Tables whose rows are sent to what one may not read: asking to be let in."""
@@ -44,9 +46,10 @@ _PAID = re.compile(
 )
 _CERTIFIED = re.compile(
     r"^(is_?)?(verified|approved|certified|trusted|vetted|banned|suspended|featured|promoted)(_?(at|by|on))?$|^verification_?(status|state|level)$|"
-    r"^(kyc|review|approval|moderation)_?(status|state)$|^(average_?)?(rating|reputation|stars|karma)$",
+    r"^(kyc|review|approval|moderation)_?(status|state)$",
     re.IGNORECASE,
 )
+_RATED = re.compile(r"^(average_?)?(rating|reputation|stars|karma)$", re.IGNORECASE)
 _PRICE = re.compile(r"price|amount|total|cost|discount|fee(_|$)|(^|_)rate$|cents$", re.IGNORECASE)
 _BOUGHT = re.compile(
     r"order|reservation|booking|purchase|checkout|rental|ticket_sale|line_?item|subscription", re.IGNORECASE
@@ -113,16 +116,19 @@ def is_letter_box(table: Table) -> bool:
     return bool(_GUEST.search(parts(table.name)[-1]))
 
 
-def reserved(table: Table, column: Column, *, personal: bool) -> bool:
-    """Whether the server, or somebody mightier than the row's owner, is to write this column. ``personal``: one row a user."""
+def reserved(table: Table, column: Column, *, personal: bool, bought: bool) -> bool:
+    """Whether the server, or somebody mightier than the row's owner, is to write this column.
+
+    ``personal``: the table holds one row a user; ``bought``: a row is a user's own, not a shop's.
+    """
     name, of = _words(column.name), _words(parts(table.name)[-1])
     if column.generated or name in table.key:
         return False
     if _PAID.search(name) or _CERTIFIED.search(name):
         return personal or bool(_PAID.search(name) and _BOUGHT.search(of)) or bool(_CERTIFIED.search(name))
-    if _POWER.search(name):
+    if _POWER.search(name) or _RATED.search(name):
         return personal
-    pairs = ((_PRICE, _BOUGHT), (_SCORED, _STATS), (_WORKED, _JOBS))
+    pairs = ((_SCORED, _STATS), (_WORKED, _JOBS), *(((_PRICE, _BOUGHT),) if bought else ()))
     return any(column_says.search(name) and table_says.search(of) for column_says, table_says in pairs)
 
 

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from realtime_toolkit.verify.access import Cell, Command, Probe, Whose
+from realtime_toolkit.verify.attempts import Attempts
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
@@ -21,17 +22,17 @@ from realtime_toolkit.verify.sharing import Door, is_design
 from realtime_toolkit.verify.stage import staged
 from realtime_toolkit.verify.tables import read_model
 from realtime_toolkit.verify.variation import Change, is_free, policy_texts, single_changes, update
-from realtime_toolkit.verify.writing import Writing
+from realtime_toolkit.verify.writing import wrongs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from realtime_toolkit.verify.config import Config
+    from realtime_toolkit.verify.deeds import Wrong
     from realtime_toolkit.verify.session import Connection
     from realtime_toolkit.verify.stage import Stage
     from realtime_toolkit.verify.tables import Table
-    from realtime_toolkit.verify.writing import Wrong
 
 
 def cannot_act(connection: Connection) -> str:
@@ -112,9 +113,10 @@ def _is_restricted(table: Table) -> bool:
 
 
 def _wrongs(stage: Stage, access: Iterable[Cell]) -> Iterator[Wrong]:
-    writing = Writing(stage, access)
+    attempts = Attempts(stage)
+    inserted = {c.table for c in access if c.reaches_a_stranger and c.command is Command.INSERT}
     for table in stage.model.reachable:
-        yield from writing.wrongs(table)
+        yield from wrongs(attempts, table, inserted=table.name in inserted)
 
 
 def _ways(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[tuple[str, str, Command], tuple[str, ...]]]:

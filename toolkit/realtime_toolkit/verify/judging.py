@@ -13,7 +13,7 @@ from realtime_toolkit.verify.delivery import Event
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
 from realtime_toolkit.verify.probing import Answer
 from realtime_toolkit.verify.strangers import ACC001, ACC002, Told, readable, writable
-from realtime_toolkit.verify.wrongs import WRONGS, wrongs
+from realtime_toolkit.verify.wrongs import WRONGS, causes, wrongs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -49,7 +49,7 @@ def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ..
     """One verdict a rule. What the static checks ``found`` on a table is not told twice."""
     tables, told = matrices.tables, tuple(found)
     codes = _codes_by_table(told, tables)
-    tried = _tried(matrices, codes)
+    tried, writes = _tried(matrices, codes), causes(matrices, Told(told))
     same = "for the same reasons as ACC001" if tried.outcome is Outcome.UNDECIDED else tried.reason
     delivered = (
         _published(matrices) if tried.outcome is not Outcome.UNDECIDED else replace(tried, reason=same)
@@ -58,14 +58,11 @@ def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ..
         _verdict(ACC001, readable(matrices, told), tried),
         _verdict(
             ACC002,
-            (*writable(matrices, told), *wrongs(matrices, Told(told), "ACC002")),
+            (*writable(matrices, told), *wrongs(writes, "ACC002")),
             replace(tried, reason=same),
         ),
         _verdict(ACC003, _raising(matrices, codes), replace(tried, reason=same)),
-        *(
-            _verdict(rule, wrongs(matrices, Told(told), rule.code), replace(tried, reason=same))
-            for rule in WRONGS
-        ),
+        *(_verdict(rule, wrongs(writes, rule.code), replace(tried, reason=same)) for rule in WRONGS),
         _verdict(DLV001, _undelivered(matrices, codes), delivered),
         _verdict(CHN001, _strange_topics(matrices, codes), _joined(matrices)),
         _verdict(UPD010, _unmoved_findings(matrices, codes), _TRIED),

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     from realtime_toolkit.verify.access import Cell, Command
     from realtime_toolkit.verify.channels import ChannelCell
+    from realtime_toolkit.verify.deeds import Wrong
     from realtime_toolkit.verify.delivery import Delivery
     from realtime_toolkit.verify.partition import Partition
     from realtime_toolkit.verify.tables import Table
-    from realtime_toolkit.verify.writing import Wrong
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Ordinary:
         """Take from Alice what she need not have; returns tables that only then stay closed to her."""
         closed: set[str] = set()
         for table in self._lists():
-            asking = [t for t in self._model.reachable if t.rls and t.name != table.name and asks(t, table)]
+            asking = [t for t in self._model.reachable if t.rls and asks(t, table)]
             before = self.reach(asking)
             if any(whose is not Whose.OWN for _, whose, _ in before):
                 closed |= self._lessen(table, asking, before)
@@ -78,7 +78,7 @@ class Ordinary:
             after = self.reach(asking, (statement,))
             if {r for r in after if r[1] is not Whose.OWN} < {r for r in before if r[1] is not Whose.OWN}:
                 self._apply(table, statement, change)
-                return {
+                return {table.name} | {
                     name for name, whose, c in before - after if whose is Whose.OWN and c is Command.SELECT
                 }
         return set()

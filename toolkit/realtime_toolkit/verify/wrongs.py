@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from realtime_toolkit.verify.access import Command
+from realtime_toolkit.verify.deeds import Deed
 from realtime_toolkit.verify.model import Finding, Level, Rule
-from realtime_toolkit.verify.strangers import Told, policies
-from realtime_toolkit.verify.writing import Deed
+from realtime_toolkit.verify.strangers import policies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from realtime_toolkit.verify.deeds import Wrong
     from realtime_toolkit.verify.matrices import Matrices
-    from realtime_toolkit.verify.writing import Wrong
+    from realtime_toolkit.verify.strangers import Told
 
 ACC004 = Rule(
     "ACC004",
@@ -37,7 +39,8 @@ ACC009 = Rule(
     "Somebody without an identity reaches rows that a user does not",
     "A comparison that takes null for equal to null lets in whoever has no id or claim at all.",
 )
-WRONGS = (ACC004, ACC005, ACC006, ACC007, ACC008, ACC009)
+ACC010 = Rule("ACC010", "access", "A user can delete a shared row that only a role may change")
+WRONGS = (ACC004, ACC005, ACC006, ACC007, ACC008, ACC009, ACC010)
 
 _CODES = {
     Deed.REACHES: "ACC002",
@@ -51,8 +54,11 @@ _CODES = {
     Deed.OWNERLESS: "ACC007",
     Deed.READING: "ACC008",
     Deed.NULLS: "ACC009",
+    Deed.REMOVES: "ACC010",
 }
 _SAID = {
+    Deed.REMOVES: "{role} can delete rows of {table} that he may not change{state}, through {ways}: changing them takes a role "
+    "that deleting does not.",
     Deed.REACHES: "{role} can {commands} rows of {table} that belong to another tenant or user{state}, through {ways}.",
     Deed.TAKES: "{role} can take over rows of {table} that belong to another tenant or user by setting {columns}{state}, "
     "through {ways}.",
@@ -73,6 +79,7 @@ _SAID = {
     "{ways}: null is taken for equal to null.",
 }
 _MENDS = {
+    Deed.REMOVES: "-- {ways} on {table} must ask for the role that the UPDATE policies ask for",
     Deed.REACHES: "-- {ways} on {table} must ask whose the row is",
     Deed.TAKES: "-- USING of {ways} on {table} must ask whose the row is now, not whose it becomes",
     Deed.MOVES: "-- WITH CHECK of {ways} on {table} must ask for {columns}; or: revoke update on {table} from authenticated; "
@@ -88,22 +95,47 @@ _MENDS = {
 }
 
 
-def wrongs(matrices: Matrices, told: Told, code: str) -> Iterator[Finding]:
-    """The findings of one code; what a static check said of the same policies is not said again."""
-    for wrong in matrices.wrongs:
-        if _CODES[wrong.deed] == code and not told.covers(wrong.table, wrong.ways):
-            yield _finding(wrong)
+def causes(matrices: Matrices, told: Told) -> tuple[Wrong, ...]:
+    """One a table and cause: what static checks or the matrix say of the same policies is not said again."""
+    order = list(Deed)
+    kept: list[Wrong] = []
+    for wrong in sorted(matrices.wrongs, key=lambda w: order.index(w.deed)):
+        said = told.covers(wrong.table, wrong.ways) or _in_the_matrix(matrices, wrong)
+        same = (k for k in kept if k.table == wrong.table and set(wrong.ways) <= set(k.ways))
+        if not said and not any(_is_the_same(k, wrong) for k in same):
+            kept.append(wrong)
+    return tuple(kept)
 
 
-def explained(found: Iterable[Finding]) -> frozenset[str]:
-    return frozenset(finding.object for finding in found)
+def _is_the_same(first: Wrong, wrong: Wrong) -> bool:
+    """A column that the server is to write is one thing, whose the row becomes another."""
+    if wrong.deed is Deed.RESERVED:
+        return first.deed is Deed.READING or bool(set(wrong.columns) & set(first.columns))
+    return True
+
+
+def _in_the_matrix(matrices: Matrices, wrong: Wrong) -> bool:
+    if wrong.deed in (Deed.READING, Deed.RESERVED, Deed.GAINS):
+        return False
+    reached = {
+        way
+        for (table, _, command), ways in matrices.ways.items()
+        if table == wrong.table and command is not Command.SELECT
+        for way in ways
+    }
+    return bool(wrong.ways) and set(wrong.ways) <= reached
+
+
+def wrongs(found: Iterable[Wrong], code: str) -> Iterator[Finding]:
+    """The findings of one code."""
+    return (_finding(wrong) for wrong in found if _CODES[wrong.deed] == code)
 
 
 def _finding(wrong: Wrong) -> Finding:
     words = {
         "role": wrong.role,
         "table": wrong.table,
-        "commands": " and ".join(command.value for command in wrong.commands),
+        "commands": wrong.command.value,
         "columns": " and ".join(wrong.columns) or "its columns",
         "ways": policies(wrong.ways),
         "state": f" ({wrong.state})" if wrong.state else "",
