@@ -203,6 +203,17 @@ class Access:
         ]
         return tuple(alone or speaking)
 
+    def eyes(self, table: Table) -> tuple[Statement, ...]:
+        """Everybody reads: what is tried afterwards is bound by the policies for writing alone."""
+        name = relation(table)
+        if not table.rls:
+            return (sql.SQL("grant select on {} to anon, authenticated").format(name),)
+        return (
+            sql.SQL("grant select on {} to anon, authenticated").format(name),
+            sql.SQL('create policy "toolkit: eyes" on {} for select using (true)').format(name),
+            *(drop_policy(table, p.name) for p in table.policies if p.command == "r" and not p.permissive),
+        )
+
     def _updatable(self, table: Table, role: str) -> str | None:
         """A column this role may set: an ordinary one if there is any, else whatever can be written."""
         special = {*table.key, *self._belonging.users.get(table.name, ()), *table.partition_key}

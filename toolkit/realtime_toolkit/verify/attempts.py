@@ -2,7 +2,7 @@
 
 A statement with a WHERE is bound by the SELECT policies too, so the wider reach of the others shows only without one. To
 tell what the policies for INSERT, UPDATE and DELETE alone allow, the table gets a policy for the moment of the trial under
-which everybody reads (:meth:`Attempts.eyes`).
+which everybody reads (:meth:`~realtime_toolkit.verify.access.Access.eyes`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from realtime_toolkit.verify.access import Command, Probe, Whose, drop_policy
+from realtime_toolkit.verify.access import Command, Probe, Whose
 from realtime_toolkit.verify.acts import owning
 from realtime_toolkit.verify.deeds import Deed, Wrong
 from realtime_toolkit.verify.names import parts
@@ -78,20 +78,13 @@ class Attempts:
 
     # -- trying --------------------------------------------------------------------------------------------
 
-    def eyes(self, table: Table) -> tuple[Statement, ...]:
-        """Everybody reads: what is tried afterwards is bound by the policies for writing alone."""
-        name = relation(table)
-        return (
-            sql.SQL("grant select on {} to anon, authenticated").format(name),
-            sql.SQL('create policy "toolkit: eyes" on {} for select using (true)').format(name),
-            *(drop_policy(table, p.name) for p in table.policies if p.command == "r" and not p.permissive),
-        )
-
     def allowed(self, table: Table, state: State, statement: Statement, *, eyes: bool = True) -> bool:
-        before = (*state.before, *(self.eyes(table) if eyes else ()))
+        before = (*state.before, *(self.access.eyes(table) if eyes else ()))
         result = attempt(self.stage.connection, state.person, statement, before=before)
-        # A key that is taken is looked at after every policy has agreed.
-        return result.answer is Answer.ALLOW or result.sqlstate == "23505"
+        # A key that is taken, or a row that others hang on, is looked at after every policy has agreed.
+        deletes = statement.as_string(self.stage.connection).startswith("delete ")
+        refused = ("23503", "23001") if deletes else ("23505",)
+        return result.answer is Answer.ALLOW or result.sqlstate in refused
 
     def seen(self, table: Table, state: State, whose: Whose = Whose.OTHER_TENANT) -> bool:
         """Whether the row can be read, as it is in that state."""
@@ -107,7 +100,7 @@ class Attempts:
         self, deed: Deed, table: Table, command: Command, state: State, statement: Statement, *columns: str
     ) -> Wrong:
         """With the policies that let it happen."""
-        probe = Probe(statement, (*state.before, *self.eyes(table)))
+        probe = Probe(statement, (*state.before, *self.access.eyes(table)))
         ways = self.access.ways(table, command, state.person.role, probe, state.person)
         return Wrong(deed, table.name, state.person.role, command, ways, columns, state.said)
 

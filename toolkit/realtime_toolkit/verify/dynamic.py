@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
 from realtime_toolkit.verify.matrices import Matrices
+from realtime_toolkit.verify.names import mentioned
 from realtime_toolkit.verify.ordinary import asks, role_changes
 from realtime_toolkit.verify.probing import Answer, attempt
 from realtime_toolkit.verify.seeding import Who, relation
@@ -93,7 +95,7 @@ def _failed(stage: Stage, access: Iterable[Cell]) -> dict[str, str]:
     for table in stage.model.reachable:
         if table.name in world.failed:
             failed[table.name] = f"no row could be made: {world.failed[table.name]}"
-        elif _is_restricted(table) and table.filter_columns and table.name not in stage.belonging.owned:
+        elif _is_restricted(table) and _asks_of_the_row(table) and table.name not in stage.belonging.owned:
             failed[table.name] = "how its rows belong to users is not seen: say it in supabase/verify.toml"
         elif (
             _is_restricted(table)
@@ -126,6 +128,20 @@ def _ways(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[tuple[str, str
             probe = stage.access.probe(table, cell.whose, cell.command, cell.role)
             if probe is not None:
                 yield cell.place, stage.access.ways(table, cell.command, cell.role, probe)
+
+
+def _asks_of_the_row(table: Table) -> bool:
+    """Whether who reads is compared with something in the row, rather than asked for a role alone."""
+    texts = [p.using or "" for p in table.policies if p.personal and p.command in "r*"]
+    return bool(table.filter_columns) or any(
+        mentioned(column.name, text) and not re.search(_CONSTANT.format(re.escape(column.name)), text)
+        for column in table.columns
+        for text in texts
+        if column.base != "boolean"
+    )
+
+
+_CONSTANT = r"\b{0}\b\W*(?:::[\w ]+)?\W*(?:(?:=|<>|<=?|>=?|~~|!~~) (?:ANY \(+ARRAY\[)?\(?(?:'|[0-9]|now\(|CURRENT)|IS (?:NOT )?NULL)"
 
 
 def _opens_to_a_role(stage: Stage, table: Table) -> bool:

@@ -10,7 +10,8 @@ from realtime_toolkit.verify import acts
 from realtime_toolkit.verify.access import Command, Whose
 from realtime_toolkit.verify.attempts import MOST, State
 from realtime_toolkit.verify.deeds import Deed, Wrong
-from realtime_toolkit.verify.ordinary import asks, is_list
+from realtime_toolkit.verify.names import parts
+from realtime_toolkit.verify.ordinary import MIGHTY, asks, is_list
 from realtime_toolkit.verify.seeding import Who
 from realtime_toolkit.verify.sharing import PUBLIC
 from realtime_toolkit.verify.values import literals
@@ -98,7 +99,13 @@ def _is_open_to_join(attempts: Attempts, table: Table, act: _Act) -> bool:
 def reserved(attempts: Attempts, table: Table) -> Iterator[Wrong]:
     """Columns of an own row that the server, or somebody mightier, is to write."""
     row, own = attempts.own(table), attempts.owning(table)
-    personal = is_list(table, attempts.stage.belonging) and set(table.key) <= set(own.users)
+    one = any(
+        set(columns) <= set(own.users)
+        for columns in (table.key, *(u.columns for u in table.uniques))
+        if columns
+    )
+    listed = one or bool(MIGHTY.search(parts(table.name)[-1]))
+    personal = listed and is_list(table, attempts.stage.belonging)
     billed, can = acts.is_billed(table), table.reach.get("authenticated", frozenset())
     suspects = [
         column

@@ -108,14 +108,18 @@ class Ordinary:
         for table in tables:
             for whose in (Whose.OWN, Whose.SAME_TENANT, Whose.OTHER_TENANT):
                 for command in _COMMANDS if self._access.row(table, whose) is not None else ():
-                    probe = self._access.probe(table, whose, command, "authenticated")
-                    person = self._access.actors["authenticated"]
-                    if probe is not None and (
-                        attempt(self._connection, person, probe.statement, before=before).answer
-                        is Answer.ALLOW
-                    ):
+                    if self._reaches(table, whose, command, before):
                         found.add((table.name, whose, command))
         return frozenset(found)
+
+    def _reaches(self, table: Table, whose: Whose, command: Command, before: tuple[Statement, ...]) -> bool:
+        probe = self._access.probe(table, whose, command, "authenticated")
+        if probe is None or command.value not in table.reach.get("authenticated", ()):
+            return False
+        eyes = () if command is Command.SELECT else self._access.eyes(table)
+        person = self._access.actors["authenticated"]
+        result = attempt(self._connection, person, probe.statement, before=(*before, *eyes))
+        return result.answer is Answer.ALLOW
 
 
 def is_list(table: Table, belonging: Belonging) -> bool:

@@ -25,7 +25,9 @@ _UID = r"(?:auth\.uid\(\)|auth\.jwt\(\)\s*->>\s*'sub'(?:::text)?)"
 _COLUMN = rf"(?:(?P<alias>{NAME})\.)?(?P<column>{NAME})"
 _CAST = r"\)*(?:::[\w ]+)?\)*"
 _OPEN = r"[\s(]*(?:select\b[\s(]*)?"
-_COLUMN_IS_UID = re.compile(rf"{_COLUMN}{_CAST}\s*=\s*(?:any\s*)?{_OPEN}{_UID}", re.IGNORECASE)
+_COLUMN_IS_UID = re.compile(
+    rf"{_COLUMN}{_CAST}\s*(?:=|is\s+distinct\s+from)\s*(?:any\s*)?{_OPEN}{_UID}", re.IGNORECASE
+)
 _UID_IS_COLUMN = re.compile(
     rf"{_UID}{_CAST}(?:\s+as\s+\w+)?\s*{_CAST}\s*(?:=|in)\s*(?:any\s*)?(?P<rest>[\s(]*(?:array\[)?[^=]*)",
     re.IGNORECASE,
@@ -41,7 +43,8 @@ _CLAIM = re.compile(
 )
 _STEP = re.compile(r"->>?\s*'(\w+)'")
 _BEFORE = re.compile(
-    rf"{_COLUMN}{_CAST}\s*(?:=|\bin\b)\s*(?:[\s(]|\b(?:select|array|any)\b|\b[\w.]+(?=\())*$", re.IGNORECASE
+    rf"{_COLUMN}{_CAST}\s*(?:=|\bin\b|\bis\s+distinct\s+from\b)\s*(?:[\s(]|\b(?:select|array|any)\b|\b[\w.]+(?=\())*$",
+    re.IGNORECASE,
 )
 _AFTER = re.compile(rf"{_CAST}(?:\s+as\s+\w+)?\s*{_CAST}\s*(?:=|\?)\s*[\s(]*{_COLUMN}", re.IGNORECASE)
 _USER_NAME = re.compile(

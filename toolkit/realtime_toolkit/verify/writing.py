@@ -56,6 +56,8 @@ def unseen(attempts: Attempts, table: Table) -> Iterator[Wrong]:
         if row is None or row == attempts.own(table):
             continue
         for state in attempts.roles(table):
+            if state.mighty and table.name not in attempts.stage.belonging.shared:
+                continue
             for command, statement in attempts.touch(table, whose):
                 if not attempts.allowed(table, state, statement):
                     continue
@@ -138,8 +140,7 @@ def removed(attempts: Attempts, table: Table) -> Iterator[Wrong]:
     for state in attempts.roles(table):
         if attempts.allowed(table, state, change):
             continue
-        before = (*state.before, *attempts.access.removals(table, Who.ALICE))
-        if attempts.allowed(table, State(state.person, before), delete):
+        if attempts.allowed(table, state, delete):
             others = (s for s in attempts.roles(table) if attempts.allowed(table, s, change))
             if next(others, None) is not None:
                 yield attempts.wrong(Deed.REMOVES, table, Command.DELETE, state, delete)
