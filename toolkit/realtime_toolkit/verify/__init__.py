@@ -25,11 +25,14 @@ from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import ConfigError
 from realtime_toolkit.migrate.session import connect, is_local
+from realtime_toolkit.verify.acceptance import acceptances, without_accepted
 from realtime_toolkit.verify.baseline import read_baseline, without_known, write_baseline
 from realtime_toolkit.verify.catalogue import chosen, static_checks
-from realtime_toolkit.verify.config import Config, Ownership, load_config
+from realtime_toolkit.verify.config import Config, Ownership, load_config, served_schemas
 from realtime_toolkit.verify.dynamic import cannot_act, run_matrices, table_names
 from realtime_toolkit.verify.formats import FORMATS, as_dict, render
+from realtime_toolkit.verify.hearing import RULES as BROADCAST
+from realtime_toolkit.verify.hearing import judge_broadcasts
 from realtime_toolkit.verify.judging import DYNAMIC, judge
 from realtime_toolkit.verify.leaks import LEK001, hunt
 from realtime_toolkit.verify.linting import LINT, installed, run_pgrls
@@ -71,7 +74,7 @@ __all__ = [
 
 def rules() -> tuple[Rule, ...]:
     """Every rule there is: what ``checks`` may name by code, beginning of a code, or group."""
-    return (*(check.rule for check in static_checks()), *DYNAMIC, SNP001, LEK001, LINT)
+    return (*(check.rule for check in static_checks()), *DYNAMIC, *BROADCAST, SNP001, LEK001, LINT)
 
 
 def verify(
@@ -100,6 +103,10 @@ def verify(
     config = config or Config()
     started = time.monotonic()
     codes = chosen(rules(), checks)
+    stored = read_snapshot(snapshot) if snapshot is not None else None
+    accepted = acceptances(config, stored, {rule.code for rule in rules()})
+    if migrations is not None:
+        config = replace(config, exposed=served_schemas(migrations.parent / "config.toml"))
     matrices: Matrices | None = None
     with closing(connect(dsn)) as connection, translated(dsn):
         version = server_version(connection)
@@ -112,9 +119,14 @@ def verify(
             found = [finding for result in results for finding in result.findings]
             if not refused:
                 matrices = run_matrices(connection, config, schemas=schemas, alone=is_local(dsn))
-            results += (
-                judge(matrices, found) if matrices else tuple(_skipped(rule, refused) for rule in DYNAMIC)
-            )
+            if matrices:
+                judged = judge(matrices, found)
+                found += [finding for result in judged for finding in result.findings]
+                results += judged + judge_broadcasts(
+                    matrices.broadcasts, matrices.channels, matrices.channel_policies, found
+                )
+            else:
+                results += tuple(_skipped(rule, refused) for rule in (*DYNAMIC, *BROADCAST))
             results += _compared(matrices, snapshot, refused)
             if LEK001.code in codes and checks:  # long, and what it finds may be meant: only when asked for
                 results += (
@@ -128,10 +140,10 @@ def verify(
     report = Report(version, shown, time.monotonic() - started, matrices)
     if migrations is not None and migrations.is_dir():
         report = _located(report, Sources.read(migrations, Path.cwd()))
-    return without_known(report, baseline)
+    return without_accepted(without_known(report, baseline), accepted)
 
 
-_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, SNP001, LEK001))
+_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, *BROADCAST, SNP001, LEK001))
 
 
 def pgtap(

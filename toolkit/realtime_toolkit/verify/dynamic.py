@@ -19,9 +19,11 @@ from realtime_toolkit.verify.names import mentioned
 from realtime_toolkit.verify.ordinary import asks, role_changes
 from realtime_toolkit.verify.probing import Answer, attempt
 from realtime_toolkit.verify.seeding import Who, relation
+from realtime_toolkit.verify.sending import broadcasts
+from realtime_toolkit.verify.sent import Broadcasts
 from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.sharing import Door, is_design
-from realtime_toolkit.verify.stage import staged
+from realtime_toolkit.verify.stage import Stage, staged
 from realtime_toolkit.verify.tables import read_model
 from realtime_toolkit.verify.variation import Change, is_free, policy_texts, single_changes, update
 from realtime_toolkit.verify.writing import wrongs
@@ -69,9 +71,12 @@ def run_matrices(
         for table in stage.model.published:
             delivered += deliveries.of(table)
         channels: list[ChannelCell] = []
+        sent: Broadcasts | None = None
         if stage.model.has_messages:
             topics = find_topics(stage.model, stage.belonging, stage.seeder.world, config)
-            channels += Channels(connection, stage.belonging, stage.seeder.world, config).cells(topics)
+            private = Channels(connection, stage.belonging, stage.seeder.world, config)
+            channels += private.cells(topics)
+            sent = broadcasts(stage, private)
         return Matrices(
             dict(stage.model.tables),
             tuple(access),
@@ -85,6 +90,8 @@ def run_matrices(
             frozenset(t.name for t in stage.model.tables.values() if stage.belonging.names_somebody(t)),
             tuple(_wrongs(stage, access)),
             stage.partition,
+            sent,
+            stage.model.message_policies,
         )
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.deeds import Wrong
     from realtime_toolkit.verify.delivery import Delivery
     from realtime_toolkit.verify.partition import Partition
-    from realtime_toolkit.verify.tables import Table
+    from realtime_toolkit.verify.sent import Broadcasts
+    from realtime_toolkit.verify.tables import Policy, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,6 @@ class Matrices:
     """What can be written and should not."""
     partition: Partition | None = None
     """Today's of ``realtime.messages``, where it was not there."""
+    broadcasts: Broadcasts | None = None
+    """``None`` where there are no private channels."""
+    channel_policies: tuple[Policy, ...] = ()

@@ -30,6 +30,10 @@ class Outcome(StrEnum):
     """It was not run: not allowed, or a part it needs is not installed."""
 
 
+_NO_PARTITION = (
+    "realtime.messages has no partition for today, so realtime.send only warns until the Realtime server has made one; "
+    "the probes made theirs"
+)
 _EDGE = re.compile(r"^ | $")
 
 
@@ -95,12 +99,29 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """What a report must come up to."""
+
+    strict: bool = False
+    """What was undecided or skipped fails, too."""
+    fail_on: Level = Level.WARNING
+    """The least level of a finding that fails."""
+
+    def fails(self, check: CheckResult) -> bool:
+        if check.outcome is Outcome.FAIL:
+            return any(f.level is Level.ERROR or self.fail_on is Level.WARNING for f in check.findings)
+        return self.strict and check.outcome is not Outcome.PASS
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     server_version: str
     checks: tuple[CheckResult, ...]
     seconds: float
     matrices: Matrices | None = None
     """Where the dynamic checks ran."""
+    told: tuple[str, ...] = ()
+    """Notes besides those on the matrices."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -115,16 +136,18 @@ class Report:
         """What else is to be known: no finding, a line each."""
         moving = shown(", ".join(self.matrices.moving)) if self.matrices else ""
         told = "the numbers that the probes took of these sequences stay taken, others being at work on the database"
-        return (f"{told}: {moving}",) if moving else ()
+        notes = [f"{told}: {moving}"] if moving else []
+        if self.matrices and self.matrices.partition and not self.matrices.partition.refused:
+            notes.append(_NO_PARTITION)
+        return (*notes, *map(shown, self.told))
 
     def of(self, outcome: Outcome) -> tuple[CheckResult, ...]:
         return tuple(check for check in self.checks if check.outcome is outcome)
 
-    def ok(self, *, strict: bool = False) -> bool:
-        """No finding; with ``strict`` also nothing undecided or skipped."""
-        if self.of(Outcome.FAIL):
-            return False
-        return not (strict and (self.of(Outcome.UNDECIDED) or self.of(Outcome.SKIPPED)))
+    def ok(self, *, strict: bool = False, fail_on: Level = Level.WARNING) -> bool:
+        """No finding of level ``fail_on`` or worse; with ``strict`` also nothing undecided or skipped."""
+        bar = Bar(strict, fail_on)
+        return not any(bar.fails(check) for check in self.checks)
 
-    def exit_code(self, *, strict: bool = False) -> int:
-        return 0 if self.ok(strict=strict) else 1
+    def exit_code(self, *, strict: bool = False, fail_on: Level = Level.WARNING) -> int:
+        return 0 if self.ok(strict=strict, fail_on=fail_on) else 1

@@ -1,4 +1,4 @@
-"""The transaction in which the dynamic checks try things: rows for three people, rolled back whatever happens."""
+"""Seeded rows in a transaction that is always rolled back: what every dynamic check stands on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from realtime_toolkit.verify.access import Access
 from realtime_toolkit.verify.catalogue import facts
+from realtime_toolkit.verify.config import Config
 from realtime_toolkit.verify.ordinary import Ordinary
 from realtime_toolkit.verify.ownership import Belonging, find_belonging
 from realtime_toolkit.verify.partition import Partition, make_partition
-from realtime_toolkit.verify.probing import Actor
+from realtime_toolkit.verify.probing import Actor, actor
 from realtime_toolkit.verify.seeding import Seeder
 from realtime_toolkit.verify.sequences import hold
 from realtime_toolkit.verify.session import settings, snapshot
@@ -22,8 +23,9 @@ from realtime_toolkit.verify.values import NAMESPACE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from realtime_toolkit.verify.config import Config
+    from realtime_toolkit.verify.seeding import Who
     from realtime_toolkit.verify.session import Connection
+
 
 _NEWCOMER = str(uuid.uuid5(NAMESPACE, "newcomer"))
 
@@ -37,6 +39,7 @@ class Stage:
     belonging: Belonging
     seeder: Seeder
     access: Access
+    config: Config
     moving: tuple[str, ...]
     """Sequences whose numbers stay taken."""
     ordinary: Ordinary
@@ -56,6 +59,10 @@ class Stage:
             "email": "new@probe.invalid",
         }
         return Actor(person.role, plain)
+
+    def person(self, who: Who) -> Actor:
+        """Signed in as that person."""
+        return actor("authenticated", who, self.seeder.world, self.belonging, self.config)
 
 
 @contextmanager
@@ -83,4 +90,4 @@ def staged(
         access = Access(connection, model, belonging, seeder, config)
         ordinary = Ordinary(connection, model, belonging, seeder.world, access)
         closed = ordinary.make() if seed else frozenset()
-        yield Stage(connection, model, belonging, seeder, access, moving, ordinary, absent, closed)
+        yield Stage(connection, model, belonging, seeder, access, config, moving, ordinary, absent, closed)
