@@ -90,6 +90,7 @@ class Access:
         self._belonging = belonging
         self._seeder = seeder
         self._inserts: dict[tuple[str, Who], Probe | None] = {}
+        self._updatables: dict[tuple[str, str], str | None] = {}
         self._answers: dict[tuple[str, Whose, Command, str], Result] = {}
         self.actors: dict[str, Actor] = {
             role: actor(role, Who.ALICE, seeder.world, belonging, config) for role in ROLES
@@ -171,7 +172,9 @@ class Access:
             return Probe(sql.SQL("select from {} where {}").format(relation(table), where))
         if command is Command.DELETE:
             return Probe(sql.SQL("delete from {} where {}").format(relation(table), where))
-        column = self._updatable(table, role)
+        if (table.name, role) not in self._updatables:
+            self._updatables[table.name, role] = self._updatable(table, role)
+        column = self._updatables[table.name, role]
         if column is None:
             return None
         assignment = sql.SQL("{0} = {0}").format(sql.Identifier(column))

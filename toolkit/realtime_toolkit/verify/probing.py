@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,7 +13,7 @@ from psycopg import sql
 from realtime_toolkit.verify.seeding import Who
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.ownership import Belonging
@@ -113,31 +112,26 @@ def attempt(
     What ``before`` runs into says nothing of the person: UNDECIDED.
     """
     becoming = () if person is None else (identity(person, topic=topic),)
-    with undone(connection):
+    try:
         try:
-            if before or becoming:
-                together(connection, (*before, *becoming))
+            _together(connection, (_MARK, *before, *becoming))
         except psycopg.Error as error:
             return Result(Answer.UNDECIDED, sqlstate_of(error))
         try:
             reached = connection.execute(statement).rowcount
         except psycopg.Error as error:
             return Result(classify(sqlstate_of(error)), sqlstate_of(error))
+    finally:
+        if not connection.broken:
+            connection.execute(_UNDO)
     return Result(Answer.ALLOW if reached > 0 else Answer.DENY)
 
 
-@contextmanager
-def undone(connection: Connection) -> Iterator[None]:
-    """What happens inside is rolled back, also after an error that was caught inside."""
-    connection.execute("savepoint attempt")
-    try:
-        yield
-    finally:
-        if not connection.broken:
-            connection.execute(b"rollback to savepoint attempt; release savepoint attempt")
+_MARK = sql.SQL("savepoint attempt")
+_UNDO = b"rollback to savepoint attempt; release savepoint attempt"
 
 
-def together(connection: Connection, statements: Sequence[Statement]) -> None:
+def _together(connection: Connection, statements: Sequence[Statement]) -> None:
     """All of them in one round trip."""
     connection.execute(sql.SQL("; ").join(statements))
 
