@@ -150,7 +150,7 @@ def test_the_schemas_that_are_served(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     assert served_schemas(path) is None
     path.write_text('[api]\nschemas = ["api"]\n')
-    assert served_schemas(path) == {"api", "public"}
+    assert served_schemas(path) == frozenset({"api", "public"})
     for odd in ("[api]\nschemas = 3\n", "[api\n", "api = 1\n"):
         path.write_text(odd)
         assert served_schemas(path) is None

@@ -88,6 +88,7 @@ def run_matrices(
             stage.moving,
             dict(_ways(stage, access)),
             frozenset(t.name for t in stage.model.tables.values() if stage.belonging.names_somebody(t)),
+            frozenset(_welcoming(stage, access)),
             tuple(_wrongs(stage, access)),
             stage.partition,
             sent,
@@ -119,6 +120,14 @@ def _failed(stage: Stage, access: Iterable[Cell]) -> dict[str, str]:
 def _is_restricted(table: Table) -> bool:
     """Some policy asks who is reading, and some client role is not let past it."""
     return table.rls and table.personal_read and "authenticated" not in table.public_read
+
+
+def _welcoming(stage: Stage, access: Iterable[Cell]) -> Iterator[str]:
+    for cell in access:
+        if cell.reaches_a_stranger and cell.command is Command.SELECT and cell.role == "authenticated":
+            probe = stage.access.probe(stage.model.tables[cell.table], cell.whose, cell.command, cell.role)
+            if probe and attempt(stage.connection, stage.newcomer, probe.statement).answer is Answer.ALLOW:
+                yield cell.table
 
 
 def _wrongs(stage: Stage, access: Iterable[Cell]) -> Iterator[Wrong]:

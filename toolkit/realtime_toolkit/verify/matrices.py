@@ -37,6 +37,8 @@ class Matrices:
     """``(table, role, command)`` by which a stranger's row is reached → the policies that let it happen."""
     named: frozenset[str] = frozenset()
     """Tables whose rows name somebody whom they belong to: a user, a tenant, another row that is somebody's."""
+    welcoming: frozenset[str] = frozenset()
+    """Tables of which somebody just signed up reads a stranger's row."""
     wrongs: tuple[Wrong, ...] = ()
     """What can be written and should not."""
     partition: Partition | None = None

@@ -59,9 +59,9 @@ class Ordinary:
     def make(self) -> frozenset[str]:
         """Take from Alice what she need not have; returns tables that only then stay closed to her."""
         closed: set[str] = set()
-        for table in self._lists():
+        for table in list(self._lists()):
             asking = [t for t in self._model.reachable if t.rls and asks(t, table)]
-            before = self.reach(asking)
+            before = self._unbanned(table, asking, self.reach(asking))
             if any(whose is not Whose.OWN for _, whose, _ in before):
                 closed |= self._lessen(table, asking, before)
         return frozenset(closed)
@@ -73,7 +73,18 @@ class Ordinary:
             if mine and is_list(table, self._belonging):
                 yield table
 
+    def _unbanned(self, table: Table, asking: list[Table], before: Reach) -> Reach:
+        """What she reaches when she is no more on a list that keeps her from her own: of the banned, say."""
+        away = self._access.removal(table, self._world.rows[table.name, Who.ALICE])
+        after = self.reach(asking, (away,))
+        if not any(whose is Whose.OWN and name != table.name for name, whose, _ in after - before):
+            return before
+        self._apply(table, away, None)
+        return after
+
     def _lessen(self, table: Table, asking: list[Table], before: Reach) -> set[str]:
+        if (table.name, Who.ALICE) not in self._world.rows:
+            return set()
         for statement, change in self._steps(table):
             after = self.reach(asking, (statement,))
             if {r for r in after if r[1] is not Whose.OWN} < {r for r in before if r[1] is not Whose.OWN}:

@@ -13,6 +13,7 @@ from realtime_toolkit.verify.gaining import gains, reserved
 from realtime_toolkit.verify.ordinary import asks
 from realtime_toolkit.verify.seeding import Who
 from realtime_toolkit.verify.sharing import Door, is_design
+from realtime_toolkit.verify.strangers import asks_of_the_row
 from realtime_toolkit.verify.variation import Change, update
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def nulls(attempts: Attempts, table: Table) -> Iterator[Wrong]:
                     continue
                 if not attempts.allowed(table, attempts.alice, statement, eyes=eyes):
                     wrong = attempts.wrong(Deed.NULLS, table, command, nobody, statement)
-                    if any(p.personal for p in table.policies if p.name in wrong.ways):
+                    if any(asks_of_the_row(table, p) for p in table.policies if p.name in wrong.ways):
                         yield wrong
 
 
