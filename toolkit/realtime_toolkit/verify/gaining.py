@@ -20,7 +20,7 @@ from realtime_toolkit.verify.variation import is_free
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from realtime_toolkit.verify.attempts import Attempts
+    from realtime_toolkit.verify.attempts import Attempts, Values
     from realtime_toolkit.verify.probing import Statement
     from realtime_toolkit.verify.seeding import Row
     from realtime_toolkit.verify.tables import Column, Table
@@ -67,8 +67,11 @@ def _promotions(attempts: Attempts, table: Table) -> Iterator[_Act]:
             attempts.set(table, row or {}, {change.column: change.value}),
             attempts.alice,
         )
+    alone = attempts.alice if row is None else attempts.alice.after(attempts.access.removal(table, row))
+    if given and is_list(table, attempts.stage.belonging) and MIGHTY.search(parts(table.name)[-1]):
+        mine: Values = dict.fromkeys(attempts.owning(table).users, Who.ALICE.user_id)
+        yield _Act(Command.INSERT, tuple(mine), attempts.insert(table, given, mine), alone)
     for values in ({step.column: step.value} for step in steps) if given else ():
-        alone = attempts.alice.after(attempts.access.removal(table, row or {}))
         yield _Act(Command.INSERT, tuple(values), attempts.insert(table, given, values), alone)
 
 
