@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from realtime_toolkit.verify.probing import ROLES, Actor, Answer, Result, actor, attempt
+from realtime_toolkit.verify.probing import ROLES, Actor, Answer, Result, actor, attempt, sqlstate_of
 from realtime_toolkit.verify.seeding import Who, equals, insert_statement, relation
 from realtime_toolkit.verify.tables import hanging_on, in_dependency_order
 
@@ -241,11 +241,13 @@ class Access:
         try:
             with self._connection.transaction(force_rollback=True):
                 made = self._seeder.insert(self._model.tables[place[0]], given)
-        except psycopg.Error:
-            return None
+        except psycopg.Error as error:
+            sqlstate_of(error)
+            given = dict(self._seeder.world.given.get(place, {}))
         seeded = self._seeder.world.rows[place]
         statement = insert_statement(table, given)
-        if table.key and all(made[name] == seeded[name] for name in table.key):
+        taken = made is None or (table.key and all(made[name] == seeded[name] for name in table.key))
+        if taken:
             return Probe(statement, (*self.removals(table, who), self.removal(table, seeded)))
         return Probe(statement)
 
