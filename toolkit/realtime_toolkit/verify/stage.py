@@ -84,7 +84,7 @@ def staged(
         connection.execute("set local lock_timeout = '3s'")
         absent = make_partition(connection) if model.has_messages else None
         belonging = find_belonging(model, config)
-        seeder = Seeder(connection, model, belonging)
+        seeder = Seeder(connection, model, belonging, config)
         if seed:
             seeder.seed()
         access = Access(connection, model, belonging, seeder, config)
