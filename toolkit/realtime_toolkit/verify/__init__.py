@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import ConfigError
 from realtime_toolkit.migrate.session import connect, is_local
+from realtime_toolkit.verify.acceptance import acceptances, without_accepted
 from realtime_toolkit.verify.baseline import read_baseline, without_known, write_baseline
 from realtime_toolkit.verify.bodies import FUN003, run_bodies
 from realtime_toolkit.verify.catalogue import chosen, static_checks
-from realtime_toolkit.verify.config import Config, Ownership, load_config
+from realtime_toolkit.verify.config import Config, Ownership, load_config, served_schemas
 from realtime_toolkit.verify.dynamic import cannot_act, run_matrices, table_names
 from realtime_toolkit.verify.formats import FORMATS, as_dict, render
 from realtime_toolkit.verify.hearing import RULES as BROADCAST
@@ -104,6 +105,10 @@ def verify(
     config = config or Config()
     started = time.monotonic()
     codes = chosen(rules(), checks)
+    stored = read_snapshot(snapshot) if snapshot is not None else None
+    accepted = acceptances(config, stored, {rule.code for rule in rules()})
+    if migrations is not None:
+        config = replace(config, exposed=served_schemas(migrations.parent / "config.toml"))
     matrices: Matrices | None = None
     with closing(connect(dsn)) as connection, translated(dsn):
         version = server_version(connection)
@@ -143,7 +148,7 @@ def verify(
     report = Report(version, shown, time.monotonic() - started, matrices)
     if migrations is not None and migrations.is_dir():
         report = _located(report, Sources.read(migrations, Path.cwd()))
-    return without_known(report, baseline)
+    return without_accepted(without_known(report, baseline), accepted)
 
 
 _OPEN = frozenset({"ACC001", "ACC002", "RLS001", "RLS010", "RLS011", "RLS012", "PUB010"})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from realtime_toolkit.verify.probing import ROLES, Actor, Answer, Result, actor, attempt
+from realtime_toolkit.verify.probing import ROLES, Actor, Answer, Result, actor, attempt, sqlstate_of
 from realtime_toolkit.verify.seeding import Who, equals, insert_statement, relation
 from realtime_toolkit.verify.tables import hanging_on, in_dependency_order
 
@@ -90,6 +90,7 @@ class Access:
         self._belonging = belonging
         self._seeder = seeder
         self._inserts: dict[tuple[str, Who], Probe | None] = {}
+        self._updatables: dict[tuple[str, str], str | None] = {}
         self._answers: dict[tuple[str, Whose, Command, str], Result] = {}
         self.actors: dict[str, Actor] = {
             role: actor(role, Who.ALICE, seeder.world, belonging, config) for role in ROLES
@@ -113,9 +114,9 @@ class Access:
 
     def row(self, table: Table, whose: Whose) -> Row | None:
         who = self.who(table, whose)
-        return self._seeder.world.rows.get((self._seeded_in(table, who), who))
+        return self._seeder.world.rows.get((self.seeded_in(table, who), who))
 
-    def _seeded_in(self, table: Table, who: Who) -> str:
+    def seeded_in(self, table: Table, who: Who) -> str:
         """The table itself; of a divided one a partition that holds a row of theirs."""
         if table.kind != "p":
             return table.name
@@ -176,7 +177,9 @@ class Access:
             return Probe(sql.SQL("select from {} where {}").format(relation(table), where))
         if command is Command.DELETE:
             return Probe(sql.SQL("delete from {} where {}").format(relation(table), where))
-        column = self._updatable(table, role)
+        if (table.name, role) not in self._updatables:
+            self._updatables[table.name, role] = self._updatable(table, role)
+        column = self._updatables[table.name, role]
         if column is None:
             return None
         assignment = sql.SQL("{0} = {0}").format(sql.Identifier(column))
@@ -187,7 +190,9 @@ class Access:
         columns = table.key or tuple(c.name for c in table.columns if row.get(c.name) is not None)
         return sql.SQL(" and ").join(equals(table, name, row[name]) for name in columns)
 
-    def ways(self, table: Table, command: Command, role: str, probe: Probe) -> tuple[str, ...]:
+    def ways(
+        self, table: Table, command: Command, role: str, probe: Probe, person: Actor | None = None
+    ) -> tuple[str, ...]:
         """The permissive policies that let this statement through, each tried without the others; all where none does alone."""
         speaking = [p.name for p in table.policies if p.permissive and p.speaks(command.letter, role)]
         if len(speaking) < 2:
@@ -198,13 +203,24 @@ class Access:
             for name in speaking
             if attempt(
                 self._connection,
-                self.actors[role],
+                person or self.actors[role],
                 probe.statement,
                 before=(*probe.before, *(drop for other, drop in dropped.items() if other != name)),
             ).answer
             is Answer.ALLOW
         ]
         return tuple(alone or speaking)
+
+    def eyes(self, table: Table) -> tuple[Statement, ...]:
+        """Everybody reads: what is tried afterwards is bound by the policies for writing alone."""
+        name = relation(table)
+        if not table.rls:
+            return (sql.SQL("grant select on {} to anon, authenticated").format(name),)
+        return (
+            sql.SQL("grant select on {} to anon, authenticated").format(name),
+            sql.SQL('create policy "toolkit: eyes" on {} for select using (true)').format(name),
+            *(drop_policy(table, p.name) for p in table.policies if p.command == "r" and not p.permissive),
+        )
 
     def _updatable(self, table: Table, role: str) -> str | None:
         """A column this role may set: an ordinary one if there is any, else whatever can be written."""
@@ -224,32 +240,35 @@ class Access:
 
     def _insert_probe(self, table: Table, who: Who) -> Probe | None:
         """Another row like the seeded one. Where a person can have one only, theirs is taken away first."""
-        place = (self._seeded_in(table, who), who)
+        place = (self.seeded_in(table, who), who)
         given = dict(self._seeder.world.given.get(place, {}))
         made: Row | None = None
         try:
             with self._connection.transaction(force_rollback=True):
                 made = self._seeder.insert(self._model.tables[place[0]], given, who)
-        except psycopg.Error:
-            return None
+        except psycopg.Error as error:
+            sqlstate_of(error)
+            given = dict(self._seeder.world.given.get(place, {}))
         seeded = self._seeder.world.rows[place]
         statement = insert_statement(table, given)
-        if table.key and all(made[name] == seeded[name] for name in table.key):
-            return Probe(statement, (*self._removals(table, who), self._removal(table, seeded)))
+        taken = made is None or (table.key and all(made[name] == seeded[name] for name in table.key))
+        if taken:
+            return Probe(statement, (*self.removals(table, who), self.removal(table, seeded)))
         return Probe(statement)
 
-    def _removals(self, table: Table, who: Who) -> Iterator[Statement]:
+    def removals(self, table: Table, who: Who) -> Iterator[Statement]:
         """Takes away what hangs on that person's row in this table, the farthest first."""
         hanging = hanging_on(self._model.tables, table.name)
         seeded = self._seeder.world.rows
-        place = self._seeded_in(table, who)
+        place = self.seeded_in(table, who)
         sharing = [w for w in Who if seeded.get((place, w)) == seeded.get((place, who))]
         for other in reversed(in_dependency_order(self._model.tables.values())):
             rows = {w: self._seeder.world.rows.get((other.name, w)) for w in sharing}
             if other.name in hanging:
-                yield from (self._removal(other, row) for row in rows.values() if row is not None)
+                yield from (self.removal(other, row) for row in rows.values() if row is not None)
 
-    def _removal(self, table: Table, row: Row) -> Statement:
+    def removal(self, table: Table, row: Row) -> Statement:
+        """Deletes that row."""
         return sql.SQL("delete from {} where {}").format(relation(table), self.where(table, row))
 
 

@@ -12,9 +12,10 @@ from realtime_toolkit.errors import ConfigError
 from realtime_toolkit.verify.model import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from realtime_toolkit.verify.model import CheckResult, Report
+    from realtime_toolkit.verify.model import CheckResult, Finding, Report
 
 _HEAD = """\
 # Findings of `realtime-toolkit verify` that are known and accepted, one a line.
@@ -46,11 +47,18 @@ def write_baseline(path: Path, report: Report) -> int:
 
 def without_known(report: Report, known: frozenset[str]) -> Report:
     """The same report with the findings of the baseline set apart; a check left with none passes."""
-    return replace(report, checks=tuple(_set_apart(check, known) for check in report.checks))
+
+    def is_known(finding: Finding) -> bool:
+        return finding.fingerprint in known
+
+    return replace(report, checks=tuple(set_apart(check, is_known) for check in report.checks))
 
 
-def _set_apart(check: CheckResult, known: frozenset[str]) -> CheckResult:
-    new = tuple(finding for finding in check.findings if finding.fingerprint not in known)
-    old = tuple(finding for finding in check.findings if finding.fingerprint in known)
-    outcome = Outcome.PASS if check.outcome is Outcome.FAIL and not new else check.outcome
+def set_apart(check: CheckResult, is_known: Callable[[Finding], bool]) -> CheckResult:
+    """Without a finding left it passes, or is undecided, where a part of it was."""
+    new = tuple(finding for finding in check.findings if not is_known(finding))
+    old = tuple(finding for finding in check.findings if is_known(finding))
+    outcome = check.outcome
+    if outcome is Outcome.FAIL and not new:
+        outcome = Outcome.UNDECIDED if check.reason else Outcome.PASS
     return replace(check, outcome=outcome, findings=new, known=(*check.known, *old))

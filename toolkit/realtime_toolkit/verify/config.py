@@ -14,6 +14,9 @@ user_metadata = { company = "{name} Ltd" }
 [claims]                                   # what a member's token carries
 app_metadata = { tenant_id = "{tenant}" }
 
+[accept]                                   # findings that are meant, by what they are about
+"public.plans" = ["ACC001"]
+
 [channels]
 topics = ["room:{tenant}"]                 # private topics to try
 """
@@ -49,6 +52,8 @@ class Config:
     """``user_metadata``, ``app_metadata`` and ``email`` of every user that is made."""
     claims: Mapping[str, Any] = field(default_factory=dict)
     topics: tuple[str, ...] = ()
+    accepted: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """What a finding is about → the codes of what is meant there."""
     exposed: frozenset[str] | None = None
     """Schemas that PostgREST serves, of ``config.toml``; ``None`` where that is not told."""
 
@@ -72,6 +77,7 @@ _KNOWN = {
     "tables": None,
     "users": {"user_metadata", "app_metadata", "email"},
     "claims": None,
+    "accept": None,
     "channels": {"topics"},
 }
 
@@ -92,6 +98,7 @@ def parse_config(data: Mapping[str, Any]) -> Config:
         users=_users(data.get("users", {})),
         claims=data.get("claims", {}),
         topics=_texts(data, "channels", "topics"),
+        accepted={_named(name): frozenset(_texts(data, "accept", name)) for name in data.get("accept", {})},
     )
 
 
@@ -110,6 +117,23 @@ def _ownership(table: str, told: Any) -> Ownership:
     if extra := sorted(set(told) - {"owner", "tenant", "values"}):
         raise ConfigError(f'[tables."{table}"] has no setting {extra[0]!r}')
     return Ownership(told.get("owner"), told.get("tenant"))
+
+
+def served_schemas(path: Path) -> frozenset[str] | None:
+    """The schemas that PostgREST serves, of a project's ``config.toml``; ``None`` where it does not say.
+
+    Whatever else is wrong with that file is for the Supabase CLI to say.
+    """
+    try:
+        schemas = tomllib.loads(path.read_text(encoding="utf-8"))["api"]["schemas"]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+        return None
+    told = isinstance(schemas, list) and all(isinstance(name, str) for name in schemas)
+    return frozenset((*schemas, "public")) if told else None
+
+
+def _named(name: str) -> str:
+    return name if " " in name else _qualified(name)
 
 
 def _values(table: str, told: Mapping[str, Any]) -> Mapping[str, str]:

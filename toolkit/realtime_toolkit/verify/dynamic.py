@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from realtime_toolkit.verify.access import Cell, Command, Probe, Whose
+from realtime_toolkit.verify.attempts import Attempts
 from realtime_toolkit.verify.calling import call_functions
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
@@ -16,6 +18,8 @@ from realtime_toolkit.verify.delivery import Deliveries, Delivery
 from realtime_toolkit.verify.disclosed import find_disclosed
 from realtime_toolkit.verify.leaders import Leaders
 from realtime_toolkit.verify.matrices import Matrices
+from realtime_toolkit.verify.names import mentioned
+from realtime_toolkit.verify.ordinary import asks, role_changes
 from realtime_toolkit.verify.probing import Answer, attempt
 from realtime_toolkit.verify.seeding import Who, relation
 from realtime_toolkit.verify.sending import broadcasts
@@ -24,15 +28,18 @@ from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.sharing import Door, is_design
 from realtime_toolkit.verify.stage import Stage, staged
 from realtime_toolkit.verify.tables import read_model
-from realtime_toolkit.verify.variation import Change, is_free, single_changes, update
+from realtime_toolkit.verify.variation import Change, is_free, policy_texts, single_changes, update
 from realtime_toolkit.verify.walls import find_openings
+from realtime_toolkit.verify.writing import wrongs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from realtime_toolkit.verify.config import Config
+    from realtime_toolkit.verify.deeds import Wrong
     from realtime_toolkit.verify.session import Connection
+    from realtime_toolkit.verify.stage import Stage
     from realtime_toolkit.verify.tables import Table
 
 
@@ -88,6 +95,8 @@ def run_matrices(
             moving=stage.moving,
             ways=dict(_ways(stage, access)),
             named=frozenset(t.name for t in stage.model.tables.values() if stage.belonging.names_somebody(t)),
+            welcoming=frozenset(_welcoming(stage, access)),
+            wrongs=tuple(_wrongs(stage, access)),
             partition=stage.partition,
             broadcasts=sent,
             channel_policies=stage.model.message_policies,
@@ -114,13 +123,18 @@ def _led(stage: Stage, access: Iterable[Cell], config: Config) -> dict[str, list
 def _failed(stage: Stage, access: Iterable[Cell], led: Collection[str]) -> dict[str, str]:
     """What keeps the matrices from proving anything of a table."""
     world, failed = stage.seeder.world, {}
-    seen = {*led, *(c.table for c in access if _reads_own(c))}
+    seen = {*led, *(c.table for c in access if _reads_own(c))} | stage.closed
     for table in stage.model.reachable:
         if table.name in world.failed:
             failed[table.name] = f"no row could be made: {world.failed[table.name]}"
-        elif _is_restricted(table) and table.filter_columns and table.name not in stage.belonging.owned:
+        elif _is_restricted(table) and _asks_of_the_row(table) and table.name not in stage.belonging.owned:
             failed[table.name] = "how its rows belong to users is not seen: say it in supabase/verify.toml"
-        elif _is_restricted(table) and table.name in stage.belonging.owned and table.name not in seen:
+        elif (
+            _is_restricted(table)
+            and table.name in stage.belonging.owned
+            and table.name not in seen
+            and not _opens_to_a_role(stage, table)
+        ):
             failed[table.name] = (
                 "no user was found who can read a row: say in supabase/verify.toml whose rows they are"
             )
@@ -132,6 +146,21 @@ def _is_restricted(table: Table) -> bool:
     return table.rls and table.personal_read and "authenticated" not in table.public_read
 
 
+def _welcoming(stage: Stage, access: Iterable[Cell]) -> Iterator[str]:
+    for cell in access:
+        if cell.reaches_a_stranger and cell.command is Command.SELECT and cell.role == "authenticated":
+            probe = stage.access.probe(stage.model.tables[cell.table], cell.whose, cell.command, cell.role)
+            if probe and attempt(stage.connection, stage.newcomer, probe.statement).answer is Answer.ALLOW:
+                yield cell.table
+
+
+def _wrongs(stage: Stage, access: Iterable[Cell]) -> Iterator[Wrong]:
+    attempts = Attempts(stage)
+    inserted = {c.table for c in access if c.reaches_a_stranger and c.command is Command.INSERT}
+    for table in stage.model.reachable:
+        yield from wrongs(attempts, table, inserted=table.name in inserted)
+
+
 def _ways(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[tuple[str, str, Command], tuple[str, ...]]]:
     for cell in access:
         table = stage.model.tables[cell.table]
@@ -139,6 +168,38 @@ def _ways(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[tuple[str, str
             probe = stage.access.probe(table, cell.whose, cell.command, cell.role)
             if probe is not None:
                 yield cell.place, stage.access.ways(table, cell.command, cell.role, probe)
+
+
+def _asks_of_the_row(table: Table) -> bool:
+    """Whether who reads is compared with something in the row, rather than asked for a role alone."""
+    texts = [p.using or "" for p in table.policies if p.personal and p.command in "r*"]
+    return bool(table.filter_columns) or any(
+        mentioned(column.name, text) and not re.search(_CONSTANT.format(re.escape(column.name)), text)
+        for column in table.columns
+        for text in texts
+        if column.base != "boolean"
+    )
+
+
+_CONSTANT = r"\b{0}\b\W*(?:::[\w ]+)?\W*(?:(?:=|<>|<=?|>=?|~~|!~~) (?:ANY \(+ARRAY\[)?\(?(?:'|[0-9]|now\(|CURRENT)|IS (?:NOT )?NULL)"
+
+
+def _opens_to_a_role(stage: Stage, table: Table) -> bool:
+    """Whether Alice reads a row once she has another role: then there are people who do."""
+    world, texts = stage.seeder.world, policy_texts(stage.model)
+    probe = stage.access.probe(table, Whose.OWN, Command.SELECT, "authenticated")
+    lists = [t for t in stage.model.tables.values() if (t.name, Who.ALICE) in world.rows and asks(table, t)]
+    changes = ((t, change) for t in lists for change in role_changes(t, stage.belonging, texts, world))
+    return probe is not None and any(
+        attempt(
+            stage.connection,
+            stage.access.actors["authenticated"],
+            probe.statement,
+            before=(update(stage.access, t, change, world, Who.ALICE),),
+        ).answer
+        is Answer.ALLOW
+        for t, change in changes
+    )
 
 
 def _governed(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[str, str, Command]]:

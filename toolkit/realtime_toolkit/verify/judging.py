@@ -15,7 +15,8 @@ from realtime_toolkit.verify.harms import CALLED, judge_calls
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
 from realtime_toolkit.verify.openings import OPENED, judge_walls
 from realtime_toolkit.verify.probing import Answer
-from realtime_toolkit.verify.strangers import ACC001, ACC002, readable, writable
+from realtime_toolkit.verify.strangers import ACC001, ACC002, Told, readable, writable
+from realtime_toolkit.verify.wrongs import WRONGS, causes, wrongs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -34,7 +35,7 @@ CHN001 = Rule("CHN001", "private-channels", "A user may use a private topic of a
 UPD010 = Rule(
     "UPD010", "updated_at", "An UPDATE does not move updated_at forward, although a trigger seems to"
 )
-DYNAMIC = (ACC001, ACC002, ACC003, DLV001, CHN001, UPD010, *CALLED, *OPENED, COL004)
+DYNAMIC = (ACC001, ACC002, ACC003, *WRONGS, DLV001, CHN001, UPD010, *CALLED, *OPENED, COL004)
 
 # What these have said the matrices do not say again.
 _RAISING = frozenset({"RLS005", "RLS006", "RLS007"})
@@ -51,15 +52,20 @@ def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ..
     """One verdict a rule. What the static checks ``found`` on a table is not told twice."""
     tables, told = matrices.tables, tuple(found)
     codes = _codes_by_table(told, tables)
-    tried = _tried(matrices, codes)
+    tried, writes = _tried(matrices, codes), causes(matrices, Told(told))
     same = "for the same reasons as ACC001" if tried.outcome is Outcome.UNDECIDED else tried.reason
     delivered = (
         _published(matrices) if tried.outcome is not Outcome.UNDECIDED else replace(tried, reason=same)
     )
     return (
         _verdict(ACC001, readable(matrices, told), tried),
-        _verdict(ACC002, writable(matrices, told), replace(tried, reason=same)),
+        _verdict(
+            ACC002,
+            (*writable(matrices, told), *wrongs(writes, "ACC002")),
+            replace(tried, reason=same),
+        ),
         _verdict(ACC003, _raising(matrices, codes), replace(tried, reason=same)),
+        *(_verdict(rule, wrongs(writes, rule.code), replace(tried, reason=same)) for rule in WRONGS),
         _verdict(DLV001, _undelivered(matrices, codes), delivered),
         _verdict(CHN001, _strange_topics(matrices, codes), _joined(matrices)),
         _verdict(UPD010, _unmoved_findings(matrices, codes), _TRIED),

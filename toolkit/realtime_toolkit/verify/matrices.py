@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from realtime_toolkit.verify.access import Cell, Command
     from realtime_toolkit.verify.channels import ChannelCell
+    from realtime_toolkit.verify.deeds import Wrong
     from realtime_toolkit.verify.delivery import Delivery
     from realtime_toolkit.verify.partition import Partition
     from realtime_toolkit.verify.sent import Broadcasts
@@ -38,6 +39,10 @@ class Matrices:
     """``(table, role, command)`` by which a stranger's row is reached → the policies that let it happen."""
     named: frozenset[str] = frozenset()
     """Tables whose rows name somebody whom they belong to: a user, a tenant, another row that is somebody's."""
+    welcoming: frozenset[str] = frozenset()
+    """Tables of which somebody just signed up reads a stranger's row."""
+    wrongs: tuple[Wrong, ...] = ()
+    """What can be written and should not."""
     partition: Partition | None = None
     """Today's of ``realtime.messages``, where it was not there."""
     broadcasts: Broadcasts | None = None

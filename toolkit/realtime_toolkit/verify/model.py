@@ -30,6 +30,10 @@ class Outcome(StrEnum):
     """It was not run: not allowed, or a part it needs is not installed."""
 
 
+_NO_PARTITION = (
+    "realtime.messages has no partition for today, so realtime.send only warns until the Realtime server has made one; "
+    "the probes made theirs"
+)
 _EDGE = re.compile(r"^ | $")
 
 
@@ -116,6 +120,8 @@ class Report:
     seconds: float
     matrices: Matrices | None = None
     """Where the dynamic checks ran."""
+    told: tuple[str, ...] = ()
+    """Notes besides those on the matrices."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -130,7 +136,10 @@ class Report:
         """What else is to be known: no finding, a line each."""
         moving = shown(", ".join(self.matrices.moving)) if self.matrices else ""
         told = "the numbers that the probes took of these sequences stay taken, others being at work on the database"
-        return (f"{told}: {moving}",) if moving else ()
+        notes = [f"{told}: {moving}"] if moving else []
+        if self.matrices and self.matrices.partition and not self.matrices.partition.refused:
+            notes.append(_NO_PARTITION)
+        return (*notes, *map(shown, self.told))
 
     def of(self, outcome: Outcome) -> tuple[CheckResult, ...]:
         return tuple(check for check in self.checks if check.outcome is outcome)

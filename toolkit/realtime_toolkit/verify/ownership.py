@@ -25,7 +25,9 @@ _UID = r"(?:auth\.uid\(\)|auth\.jwt\(\)\s*->>\s*'sub'(?:::text)?)"
 _COLUMN = rf"(?:(?P<alias>{NAME})\.)?(?P<column>{NAME})"
 _CAST = r"\)*(?:::[\w ]+)?\)*"
 _OPEN = r"[\s(]*(?:select\b[\s(]*)?"
-_COLUMN_IS_UID = re.compile(rf"{_COLUMN}{_CAST}\s*=\s*(?:any\s*)?{_OPEN}{_UID}", re.IGNORECASE)
+_COLUMN_IS_UID = re.compile(
+    rf"{_COLUMN}{_CAST}\s*(?:=|is\s+distinct\s+from)\s*(?:any\s*)?{_OPEN}{_UID}", re.IGNORECASE
+)
 _UID_IS_COLUMN = re.compile(
     rf"{_UID}{_CAST}(?:\s+as\s+\w+)?\s*{_CAST}\s*(?:=|in)\s*(?:any\s*)?(?P<rest>[\s(]*(?:array\[)?[^=]*)",
     re.IGNORECASE,
@@ -41,7 +43,8 @@ _CLAIM = re.compile(
 )
 _STEP = re.compile(r"->>?\s*'(\w+)'")
 _BEFORE = re.compile(
-    rf"{_COLUMN}{_CAST}\s*(?:=|\bin\b)\s*(?:[\s(]|\b(?:select|array|any)\b|\b[\w.]+(?=\())*$", re.IGNORECASE
+    rf"{_COLUMN}{_CAST}\s*(?:=|\bin\b|\bis\s+distinct\s+from\b)\s*(?:[\s(]|\b(?:select|array|any)\b|\b[\w.]+(?=\())*$",
+    re.IGNORECASE,
 )
 _AFTER = re.compile(rf"{_CAST}(?:\s+as\s+\w+)?\s*{_CAST}\s*(?:=|\?)\s*[\s(]*{_COLUMN}", re.IGNORECASE)
 _CONSTANT = re.compile(
@@ -267,6 +270,21 @@ def _claims_in(model: Model, table: Table, text: str, names: str) -> Iterator[Cl
             continue
         for name, column in _resolve(model, table, names, beside["alias"], beside["column"]):
             yield Claim(path, name, column, listed="->>" not in raw.rsplit("'", 2)[0][-5:])
+
+
+_COMPARED = re.compile(r"^[)\s]*(?:::text)?[)\s]*=\s*(?:any\s*\(+array\[)?\(?'([^']{1,60})'", re.IGNORECASE)
+
+
+def claimed_roles(table: Table) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Claims that the table's policies compare with a constant: the path to it, and the constant."""
+    seen = set()
+    for text in (text for policy in table.policies for text in _texts(policy)):
+        for match in _CLAIM.finditer(text):
+            path = tuple(_STEP.findall(match["path"] or match["path2"]))
+            constant = _COMPARED.match(text[match.end() :])
+            if constant and len(path) > 1 and (path, constant[1]) not in seen:
+                seen.add((path, constant[1]))
+                yield path, constant[1]
 
 
 def _resolve(

@@ -74,28 +74,34 @@ def attempt(
     What ``before`` runs into says nothing of the person: UNDECIDED.
     """
     becoming = () if person is None else (identity(person, topic=topic),)
-    with undone(connection):
+    try:
         try:
-            if before or becoming:
-                together(connection, (*before, *becoming))
+            together(connection, (_MARK, *before, *becoming))
         except psycopg.Error as error:
             return Result(Answer.UNDECIDED, sqlstate_of(error))
         try:
             reached = connection.execute(statement).rowcount
         except psycopg.Error as error:
             return Result(classify(sqlstate_of(error)), sqlstate_of(error))
+    finally:
+        if not connection.broken:
+            connection.execute(_UNDO)
     return Result(Answer.ALLOW if reached > 0 else Answer.DENY)
+
+
+_MARK = sql.SQL("savepoint attempt")
+_UNDO = b"rollback to savepoint attempt; release savepoint attempt"
 
 
 @contextmanager
 def undone(connection: Connection) -> Iterator[None]:
     """What happens inside is rolled back, also after an error that was caught inside."""
-    connection.execute("savepoint attempt")
+    connection.execute(_MARK)
     try:
         yield
     finally:
         if not connection.broken:
-            connection.execute(b"rollback to savepoint attempt; release savepoint attempt")
+            connection.execute(_UNDO)
 
 
 def together(connection: Connection, statements: Sequence[Statement]) -> None:

@@ -24,7 +24,7 @@ _SHARED = re.compile(
 """What says that a row is for others, or in the negative that it is not."""
 _LIFE = re.compile(r"delet|remov|archiv|trash|expir|revok|updated|created|modified", re.IGNORECASE)
 """What says where a row is in its life: never whom it is for."""
-_EDITED = re.compile(r"edit|writ|collab|wiki|contribut|open", re.IGNORECASE)
+_EDITED = re.compile(r"edit|writ|collab|wiki|contribut", re.IGNORECASE)
 """What says that others may change a row."""
 PUBLIC = re.compile(
     r"public|\bany(one|body)|\bevery(one|body)|any_?(one|body)|every_?(one|body)|world|visitor|guest|catalog|storefront|sitemap|"

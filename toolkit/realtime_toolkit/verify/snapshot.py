@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import ConfigError
 from realtime_toolkit.shown import shown, shown_once
+from realtime_toolkit.verify.acceptance import ACCEPT_LINE
 from realtime_toolkit.verify.access import Whose
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
 from realtime_toolkit.verify.probing import Answer
@@ -97,12 +98,15 @@ def read_snapshot(path: Path) -> str | None:
 
 
 def write_snapshot(path: Path, report: Report) -> None:
-    """Raises :class:`ConfigError` where there are no matrices, or the file cannot be written."""
+    """Keeps what was accepted by name. Raises :class:`ConfigError` where there are no matrices, or the file cannot be written."""
     if report.matrices is None:
         raise ConfigError("the matrices were not run, so there is nothing to write (see --allow-writes)")
+    accepted = "".join(
+        f"{line}\n" for line in (read_snapshot(path) or "").splitlines() if ACCEPT_LINE.fullmatch(line)
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(snapshot_text(report.matrices), encoding="utf-8")
+        path.write_text(snapshot_text(report.matrices) + accepted, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write the snapshot {path}: {error}") from None
 

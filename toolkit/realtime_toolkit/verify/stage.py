@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from realtime_toolkit.verify.access import Access
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.config import Config
+from realtime_toolkit.verify.ordinary import Ordinary
 from realtime_toolkit.verify.ownership import Belonging, find_belonging, rights_asked_for
 from realtime_toolkit.verify.partition import Partition, make_partition
 from realtime_toolkit.verify.people import PEOPLE, Who
@@ -18,11 +20,15 @@ from realtime_toolkit.verify.sequences import hold
 from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.tables import Model, read_model
 from realtime_toolkit.verify.tokens import claims
+from realtime_toolkit.verify.values import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from realtime_toolkit.verify.session import Connection
+
+
+_NEWCOMER = str(uuid.uuid5(NAMESPACE, "newcomer"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,23 @@ class Stage:
     config: Config
     moving: tuple[str, ...]
     """Sequences whose numbers stay taken."""
+    ordinary: Ordinary
     partition: Partition | None = None
     """Today's of ``realtime.messages``, where it was not there."""
+    closed: frozenset[str] = frozenset()
+    """Tables that Alice could read while she was no ordinary person."""
+
+    @property
+    def newcomer(self) -> Actor:
+        """Somebody just signed up: no row, no claim that says where he belongs."""
+        person = self.access.actors["authenticated"]
+        plain = {
+            **person.claims,
+            "sub": _NEWCOMER,
+            "app_metadata": {"provider": "email"},
+            "email": "new@probe.invalid",
+        }
+        return Actor(person.role, plain)
 
     def person(self, who: Who) -> Actor:
         """Signed in as that person."""
@@ -77,4 +98,6 @@ def staged(
         if seed:
             seeder.seed()
         access = Access(connection, model, belonging, seeder, config)
-        yield Stage(connection, model, belonging, seeder, access, config, moving, absent)
+        ordinary = Ordinary(connection, model, belonging, seeder.world, access)
+        closed = ordinary.make() if seed else frozenset()
+        yield Stage(connection, model, belonging, seeder, access, config, moving, ordinary, absent, closed)

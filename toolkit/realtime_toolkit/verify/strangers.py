@@ -53,7 +53,7 @@ def readable(matrices: Matrices, found: Iterable[Finding]) -> Iterator[Finding]:
     for cell in _strange(matrices, told, (Command.SELECT,)):
         table = matrices.tables[cell.table]
         names = matrices.ways.get(cell.place, ())
-        if not _is_public(table, names):
+        if not _is_public(table, names, newcomer=cell.table in matrices.welcoming):
             roles[cell.table][cell.role] = None
             ways[cell.table].update(dict.fromkeys(names))
     for name, those in roles.items():
@@ -76,12 +76,30 @@ def _read(table: Table, roles: str, ways: tuple[str, ...]) -> Finding:
     )
 
 
-def _is_public(table: Table, ways: Collection[str]) -> bool:
-    """Read by everybody on purpose: no policy through which it goes asks who reads, and none beside it, or its name says so."""
+def _is_public(table: Table, ways: Collection[str], *, newcomer: bool) -> bool:
+    """Read by everybody on purpose: no policy through which it goes asks who reads, and none beside it, or its name says so.
+
+    ``newcomer``: somebody just signed up reads it too, so a list that is asked for keeps a few out, whoever is banned say.
+    """
     through = [p for p in table.policies if p.name in ways]
-    if any(p.personal for p in through) or any(_walls(table)):
+    if any(_walls(table)):
+        return False
+    if through and newcomer and all(_bars(table, p) for p in through):
+        return True
+    if any(p.personal for p in through):
         return False
     return not _asking(table) or all(PUBLIC.search(p.name) for p in through)
+
+
+def _bars(table: Table, policy: Policy) -> bool:
+    """Whether it asks some list about the reader, and nothing about the row."""
+    asks = "FROM " in policy.text or any(not name.startswith("auth.") for name in policy.functions)
+    return policy.personal and asks and not asks_of_the_row(table, policy)
+
+
+def asks_of_the_row(table: Table, policy: Policy) -> bool:
+    """Whether who asks, and something in the row, decide."""
+    return policy.personal and any(mentioned(c.name, policy.using or "") for c in table.columns)
 
 
 def _asking(table: Table) -> list[Policy]:
@@ -92,8 +110,7 @@ def _asking(table: Table) -> list[Policy]:
 def _walls(table: Table) -> Iterator[Policy]:
     """Restrictive ones that ask whose the row is: a column of it is spoken of."""
     for policy in table.policies:
-        spoken = any(mentioned(column.name, policy.using or "") for column in table.columns)
-        if spoken and not policy.permissive and policy.personal and policy.command in "r*":
+        if not policy.permissive and policy.command in "r*" and asks_of_the_row(table, policy):
             yield policy
 
 
