@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from realtime_toolkit.errors import ConfigError
 from realtime_toolkit.migrate.session import connect, is_local
 from realtime_toolkit.verify.baseline import read_baseline, without_known, write_baseline
+from realtime_toolkit.verify.bodies import FUN003, run_bodies
 from realtime_toolkit.verify.catalogue import chosen, static_checks
 from realtime_toolkit.verify.config import Config, Ownership, load_config
 from realtime_toolkit.verify.dynamic import cannot_act, run_matrices, table_names
@@ -73,7 +74,7 @@ __all__ = [
 
 def rules() -> tuple[Rule, ...]:
     """Every rule there is: what ``checks`` may name by code, beginning of a code, or group."""
-    return (*(check.rule for check in static_checks()), *DYNAMIC, *BROADCAST, SNP001, LEK001, LINT)
+    return (*(check.rule for check in static_checks()), FUN003, *DYNAMIC, *BROADCAST, SNP001, LEK001, LINT)
 
 
 def verify(
@@ -110,6 +111,7 @@ def verify(
         require_tables(connection, config.expected)
         # The dynamic checks leave out what a static one has said, so all of those run; shown is what was asked.
         results = run_static(connection, static_checks(), schemas=schemas, expected=config.expected)
+        results += (run_bodies(connection, schemas=schemas),)
         if codes & _DYNAMIC_CODES:
             refused = _refusal(dsn, allow_writes) or cannot_act(connection)
             found = [finding for result in results for finding in result.findings]

@@ -9,9 +9,11 @@ import psycopg
 from psycopg import sql
 
 from realtime_toolkit.verify.access import Cell, Command, Probe, Whose
+from realtime_toolkit.verify.calling import call_functions
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
+from realtime_toolkit.verify.disclosed import find_disclosed
 from realtime_toolkit.verify.leaders import Leaders
 from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.probing import Answer, attempt
@@ -23,6 +25,7 @@ from realtime_toolkit.verify.sharing import Door, is_design
 from realtime_toolkit.verify.stage import Stage, staged
 from realtime_toolkit.verify.tables import read_model
 from realtime_toolkit.verify.variation import Change, is_free, single_changes, update
+from realtime_toolkit.verify.walls import find_openings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -75,19 +78,24 @@ def run_matrices(
             channels += private.cells(topics)
             sent = broadcasts(stage, private)
         return Matrices(
-            dict(stage.model.tables),
-            tuple(access),
-            tuple(delivered),
-            tuple(channels),
-            tuple(_unmoved(stage)),
-            governed,
-            _failed(stage, access, led),
-            stage.moving,
-            dict(_ways(stage, access)),
-            frozenset(t.name for t in stage.model.tables.values() if stage.belonging.names_somebody(t)),
-            stage.partition,
-            sent,
-            stage.model.message_policies,
+            tables=dict(stage.model.tables),
+            access=tuple(access),
+            deliveries=tuple(delivered),
+            channels=tuple(channels),
+            unmoved=tuple(_unmoved(stage)),
+            governed=governed,
+            failed=_failed(stage, access, led),
+            moving=stage.moving,
+            ways=dict(_ways(stage, access)),
+            named=frozenset(t.name for t in stage.model.tables.values() if stage.belonging.names_somebody(t)),
+            partition=stage.partition,
+            broadcasts=sent,
+            channel_policies=stage.model.message_policies,
+            called=call_functions(
+                connection, stage.model, stage.belonging, stage.access, stage.seeder.world, schemas
+            ),
+            walls=find_openings(connection, stage.model, stage.belonging, stage.seeder.world, schemas),
+            disclosed=find_disclosed(connection, stage.model),
         )
 
 
