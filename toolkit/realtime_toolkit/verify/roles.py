@@ -45,8 +45,10 @@ def ranks(
     """
     if is_flag(column):
         return None, "true"
-    texts = list(texts)
     listed = _listed(table, column)
+    if not listed and not _ROLE.search(column.name):
+        return None
+    texts = list(texts)
     if _ROLE.search(column.name):
         told = listed or tuple(v for _, text in texts for v in compared(column.name, text))
         told = told or tuple(map(str, constant(column)))

@@ -9,6 +9,7 @@ Where no row can be made, the table stays without, and it is said what refused i
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -319,12 +320,17 @@ class Seeder:
 
     def _find_ranks(self) -> dict[tuple[str, str], tuple[str | None, str | None]]:
         """Columns that give a user a role: the ordinary one, and the highest."""
+        by_word: dict[str, dict[tuple[str, str], None]] = defaultdict(dict)
+        for said in self._texts:
+            for word in set(re.findall(r"\w+", said[1])):
+                by_word[word][said] = None
         return {
             (table.name, column.name): found
             for table in self._model.tables.values()
             if self._belonging.users.get(table.name)
             for column in table.columns
-            if not column.generated and (found := roles.ranks(table, column, self._texts)) is not None
+            if not column.generated
+            and (found := roles.ranks(table, column, by_word[column.name])) is not None
         }
 
     def _can_be_ownerless(self, table: Table) -> bool:
