@@ -14,9 +14,9 @@ from realtime_toolkit.stack.realtime import authorization
 from realtime_toolkit.stack.realtime.access import Reader
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.config import Config
-from realtime_toolkit.verify.dynamic import staged
 from realtime_toolkit.verify.probing import Answer
 from realtime_toolkit.verify.seeding import Who
+from realtime_toolkit.verify.stage import staged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,7 @@ from realtime_toolkit.settings import mint_token
 from realtime_toolkit.verify.access import Command, Whose
 from realtime_toolkit.verify.config import Config
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
-from realtime_toolkit.verify.dynamic import staged
+from realtime_toolkit.verify.stage import staged
 from realtime_toolkit.verify.tables import in_dependency_order
 from tests.conformance.harness import SECRET
 from tests.conformance.test_python_clients import Inbox, execute

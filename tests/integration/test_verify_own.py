@@ -11,7 +11,7 @@ import pytest
 
 from realtime_toolkit import migrate, verify
 from realtime_toolkit.errors import ConfigError, InputError, Unreachable
-from realtime_toolkit.verify import Outcome
+from realtime_toolkit.verify import Finding, Outcome, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,6 +246,25 @@ def test_a_migration_that_narrows_access_is_noticed(own: str, tmp_path: Path) ->
     run(own, "revoke delete on public.conversations from authenticated")
     (finding,) = verify.verify(own, snapshot=path, checks=["snapshot"]).findings
     assert finding.detail.startswith("Access narrowed")
+
+
+def test_a_table_that_left_the_publication_is_one_finding(own: str, tmp_path: Path) -> None:
+    path = tmp_path / "access.snapshot"
+    verify.write_snapshot(path, verify.verify(own))
+    run(own, "alter publication supabase_realtime drop table public.tasks")
+    (finding,) = delivered(verify.verify(own, snapshot=path, checks=["snapshot"]))
+    assert (finding.object, finding.detail) == (
+        "public.tasks",
+        "Access narrowed: deliver public.tasks: its changes reach nobody any more: it left the publication.",
+    )
+    verify.write_snapshot(path, verify.verify(own))
+    run(own, "alter publication supabase_realtime add table public.tasks")
+    (finding,) = delivered(verify.verify(own, snapshot=path, checks=["snapshot"]))
+    assert finding.detail.startswith("Access widened: deliver public.tasks")
+
+
+def delivered(report: Report) -> list[Finding]:
+    return [finding for finding in report.findings if ": deliver " in finding.detail]
 
 
 def test_a_line_that_is_gone_is_known_to_the_baseline_again(own: str, tmp_path: Path) -> None:

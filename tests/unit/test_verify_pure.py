@@ -78,6 +78,17 @@ def test_what_could_not_run_is_no_pass_under_strict() -> None:
     assert FULL.exit_code() == 1
 
 
+def test_the_least_finding_that_fails() -> None:
+    warned = report(FULL.checks[1], FULL.checks[2])
+    assert (warned.exit_code(), warned.exit_code(fail_on=Level.ERROR)) == (1, 0)
+    assert FULL.exit_code(fail_on=Level.ERROR) == 1
+    assert render(warned, fail_on=Level.ERROR).splitlines()[-1].startswith("ok: 1 finding;")
+    assert json.loads(render(warned, "json", fail_on=Level.ERROR))["ok"] is True
+    suite = ElementTree.fromstring(render(warned, "junit", fail_on=Level.ERROR))
+    assert suite.get("failures") == "0"
+    assert "RLS003" in (suite.findtext("testcase/system-out") or ""), "it is told all the same"
+
+
 def test_text_names_the_finding_and_what_mends_it() -> None:
     text = render(FULL)
     assert "PUB008 error public.notes" in text
@@ -261,11 +272,16 @@ def test_a_wrong_configuration_is_named(tmp_path: Path, text: str) -> None:
 MIGRATION_1 = """\
 -- what was first
 create table public.notes (
-  id uuid primary key
+  id uuid primary key, title text
 );
 create policy own on public.notes for select using (true);
 create table app.notes (id uuid primary key);
 create function public.touch() returns trigger language plpgsql as $$ begin return new; end $$;
+create table public.gone (id uuid);
+alter table public.gone enable row level security;
+create table public.old (id int);
+alter table public.old add at timestamptz;
+create view public.seen as select * from notes;
 """
 MIGRATION_2 = """\
 alter table notes enable row level security;
@@ -276,34 +292,58 @@ create index notes_at on notes (id);
 alter publication supabase_realtime add table public.notes;
 alter publication supabase_realtime add table public."T.x", app."T.x.y";
 create policy "line\nbreak" on "T.x" for select using (true);
+drop table public.gone;
+create table public.gone (id uuid primary key);
+create table if not exists public.notes (id uuid primary key);
+alter table public.old rename to young;
+create trigger touched after insert on notes for each row execute function touch();
+create trigger kept before update on notes for each row execute function touch();
+alter table only public.notes replica identity full, alter column title set not null;
+grant select on public.notes to anon;
+do $$ begin execute 'alter table app.notes enable row level security'; end $$;
+drop policy "see it" on realtime.messages;
+create or replace view public.seen as select id from notes;
 """
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "line"),
+    ("code", "name", "place"),
     [
-        ("public.notes", "2_b.sql", 6),
-        ("public.notes.id", "2_b.sql", 6),
-        ("app.notes", "1_a.sql", 6),
-        ("policy own on public.notes", "2_b.sql", 3),
-        ('policy "see it" on realtime.messages', "2_b.sql", 2),
-        ("function public.touch()", "1_a.sql", 7),
-        ("public.notes_at", "2_b.sql", 5),
-        ("publication supabase_realtime", "2_b.sql", 7),
-        ('public."T.x"', "2_b.sql", 8),
-        (r'policy "line\nbreak" on public."T.x"', "2_b.sql", 8),
-        ('public."T"', None, None),
-        ("server setting wal_level", None, None),
-        ("public.nowhere", None, None),
+        ("RLS001", "public.notes", "2_b.sql:1"),
+        ("ACC001", "public.notes", "2_b.sql:3"),
+        ("PUB005", "public.notes", "2_b.sql:6"),
+        ("PUB010", "public.notes", "2_b.sql:16"),
+        ("PUB011", "public.notes", "2_b.sql:17"),
+        ("UPD001", "public.notes", "1_a.sql:2"),
+        ("UPD005", "public.notes.id", "1_a.sql:2"),
+        ("PUB016", "public.notes.title", "2_b.sql:16"),
+        ("UPD010", "public.notes.title", "2_b.sql:15"),
+        ("RLS001", "app.notes", "2_b.sql:18"),
+        ("UPD001", "app.notes", "1_a.sql:6"),
+        ("RLS010", "policy own on public.notes", "2_b.sql:3"),
+        ("MSG005", "realtime.messages", "2_b.sql:19"),
+        ("MSG007", "function public.touch()", "1_a.sql:7"),
+        ("UPD009", "public.notes_at", "2_b.sql:5"),
+        ("PUB001", "publication supabase_realtime", None),
+        ("PUB012", "publication supabase_realtime", "2_b.sql:7"),
+        ("PUB008", 'public."T.x"', "2_b.sql:7"),
+        ("RLS010", r'policy "line\nbreak" on public."T.x"', "2_b.sql:8"),
+        ("RLS001", 'public."T"', None),
+        ("RLS001", "public.gone", "2_b.sql:11"),
+        ("RLS001", "public.young", "1_a.sql:10"),
+        ("UPD004", "public.young.at", "1_a.sql:11"),
+        ("RLS008", "public.seen", "2_b.sql:20"),
+        ("SRV001", "server setting wal_level", None),
+        ("RLS001", "public.nowhere", None),
     ],
 )
-def test_the_migration_that_last_touched_an_object(
-    tmp_path: Path, name: str, file: str | None, line: int | None
+def test_the_statement_that_made_an_object_what_it_is(
+    tmp_path: Path, code: str, name: str, place: str | None
 ) -> None:
     (tmp_path / "1_a.sql").write_text(MIGRATION_1)
     (tmp_path / "2_b.sql").write_text(MIGRATION_2)
-    found = Sources.read(tmp_path, tmp_path).locate(Finding("X", Level.ERROR, name, "", "", ""))
-    assert (found.file, found.line) == (file, line)
+    found = Sources.read(tmp_path, tmp_path).locate(Finding(code, Level.ERROR, name, "", "", ""))
+    assert (f"{found.file}:{found.line}" if found.file else None) == place
 
 
 # -- values ---------------------------------------------------------------------------------------------------

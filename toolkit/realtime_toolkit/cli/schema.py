@@ -265,6 +265,8 @@ def baseline(
 @option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @option("--output", type=FILE, help="Write the report here rather than to stdout.")
 @option("--strict", is_flag=True, help="What could not be decided fails, too.")
+@option("--fail-on", type=click.Choice(["error", "warning"]), default="warning", show_default=True,
+        help="The least finding that fails; others are shown.")  # fmt: skip
 @option("--baseline", type=FILE, help="Findings that are known and do not fail.")
 @option("--update-baseline", is_flag=True, help="Write today's findings to the baseline.")
 @option(
@@ -290,6 +292,7 @@ def verify(
     as_json: bool,
     output: Path | None,
     strict: bool,
+    fail_on: str,
     baseline: Path | None,
     update_baseline: bool,
     directory: Path | None,
@@ -328,9 +331,10 @@ def verify(
     if update_baseline and baseline is not None:
         say(f"{baseline}: {verify.write_baseline(baseline, report)} findings")
         report = verify.without_known(report, verify.read_baseline(baseline))
-    text = verify.render(report, "json" if as_json else form, strict=strict)
+    least = verify.Level(fail_on)
+    text = verify.render(report, "json" if as_json else form, strict=strict, fail_on=least)
     if output is None:
         click.echo(text, nl=False)
     else:
         output.write_text(text, encoding="utf-8")
-    ctx.exit(report.exit_code(strict=strict))
+    ctx.exit(report.exit_code(strict=strict, fail_on=least))

@@ -31,6 +31,8 @@ from realtime_toolkit.verify.catalogue import chosen, static_checks
 from realtime_toolkit.verify.config import Config, Ownership, load_config
 from realtime_toolkit.verify.dynamic import cannot_act, run_matrices, table_names
 from realtime_toolkit.verify.formats import FORMATS, as_dict, render
+from realtime_toolkit.verify.hearing import RULES as BROADCAST
+from realtime_toolkit.verify.hearing import judge_broadcasts
 from realtime_toolkit.verify.judging import DYNAMIC, judge
 from realtime_toolkit.verify.leaks import LEK001, hunt
 from realtime_toolkit.verify.linting import LINT, installed, run_pgrls
@@ -72,7 +74,7 @@ __all__ = [
 
 def rules() -> tuple[Rule, ...]:
     """Every rule there is: what ``checks`` may name by code, beginning of a code, or group."""
-    return (*(check.rule for check in static_checks()), FUN003, *DYNAMIC, SNP001, LEK001, LINT)
+    return (*(check.rule for check in static_checks()), FUN003, *DYNAMIC, *BROADCAST, SNP001, LEK001, LINT)
 
 
 def verify(
@@ -114,9 +116,14 @@ def verify(
             found = [finding for result in results for finding in result.findings]
             if not refused:
                 matrices = run_matrices(connection, config, schemas=schemas, alone=is_local(dsn))
-            results += (
-                judge(matrices, found) if matrices else tuple(_skipped(rule, refused) for rule in DYNAMIC)
-            )
+            if matrices:
+                judged = judge(matrices, found)
+                found += [finding for result in judged for finding in result.findings]
+                results += judged + judge_broadcasts(
+                    matrices.broadcasts, matrices.channels, matrices.channel_policies, found
+                )
+            else:
+                results += tuple(_skipped(rule, refused) for rule in (*DYNAMIC, *BROADCAST))
             results += _compared(matrices, snapshot, refused)
             if LEK001.code in codes and checks:  # long, and what it finds may be meant: only when asked for
                 results += (
@@ -133,7 +140,7 @@ def verify(
     return without_known(report, baseline)
 
 
-_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, SNP001, LEK001))
+_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, *BROADCAST, SNP001, LEK001))
 
 
 def pgtap(

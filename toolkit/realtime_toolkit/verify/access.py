@@ -30,6 +30,11 @@ class Command(StrEnum):
     UPDATE = "update"
     DELETE = "delete"
 
+    @property
+    def letter(self) -> str:
+        """As ``pg_policy.polcmd`` has it."""
+        return {"select": "r", "insert": "a", "update": "w", "delete": "d"}[self.value]
+
 
 class Whose(StrEnum):
     """A row, seen from the person who asks: Alice."""
@@ -60,6 +65,10 @@ class Cell:
     def reaches_a_stranger(self) -> bool:
         strange = self.whose is Whose.OTHER_TENANT and self.role != "service_role"
         return strange and self.result.answer is Answer.ALLOW
+
+    @property
+    def place(self) -> tuple[str, str, Command]:
+        return self.table, self.role, self.command
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,17 @@ class Access:
         return [whose for whose in kinds if self.row(table, whose) is not None]
 
     def row(self, table: Table, whose: Whose) -> Row | None:
-        return self._seeder.world.rows.get((table.name, self.who(table, whose)))
+        who = self.who(table, whose)
+        return self._seeder.world.rows.get((self._seeded_in(table, who), who))
+
+    def _seeded_in(self, table: Table, who: Who) -> str:
+        """The table itself; of a divided one a partition that holds a row of theirs."""
+        if table.kind != "p":
+            return table.name
+        leaves = (
+            t.name for t in self._model.tables.values() if table.name in (p.parent for p in t.partitions)
+        )
+        return next((leaf for leaf in leaves if (leaf, who) in self._seeder.world.rows), table.name)
 
     def who(self, table: Table, whose: Whose) -> Who:
         """Whose seeded row stands for it; a table without owners has all its rows ownerless."""
@@ -136,10 +155,7 @@ class Access:
         control = attempt(self._connection, None, probe.statement, before=probe.before)
         if command is Command.DELETE and control.sqlstate in ("23503", "23001"):
             control = Result(Answer.ALLOW)
-        if control.answer is Answer.ALLOW:
-            return result
-        # Nobody can: then a denial proves nothing.
-        return control if control.answer is Answer.FAULT else Result(Answer.UNDECIDED, control.sqlstate)
+        return _weighed(command, result, control)
 
     def probe(self, table: Table, whose: Whose, command: Command, role: str) -> Probe | None:
         row = self.row(table, whose)
@@ -166,6 +182,25 @@ class Access:
         columns = table.key or tuple(c.name for c in table.columns if row.get(c.name) is not None)
         return sql.SQL(" and ").join(equals(table, name, row[name]) for name in columns)
 
+    def ways(self, table: Table, command: Command, role: str, probe: Probe) -> tuple[str, ...]:
+        """The permissive policies that let this statement through, each tried without the others; all where none does alone."""
+        speaking = [p.name for p in table.policies if p.permissive and p.speaks(command.letter, role)]
+        if len(speaking) < 2:
+            return tuple(speaking)
+        dropped = {name: drop_policy(table, name) for name in speaking}
+        alone = [
+            name
+            for name in speaking
+            if attempt(
+                self._connection,
+                self.actors[role],
+                probe.statement,
+                before=(*probe.before, *(drop for other, drop in dropped.items() if other != name)),
+            ).answer
+            is Answer.ALLOW
+        ]
+        return tuple(alone or speaking)
+
     def _updatable(self, table: Table, role: str) -> str | None:
         """A column this role may set: an ordinary one if there is any, else whatever can be written."""
         special = {*table.key, *self._belonging.users.get(table.name, ()), *table.partition_key}
@@ -184,14 +219,15 @@ class Access:
 
     def _insert_probe(self, table: Table, who: Who) -> Probe | None:
         """Another row like the seeded one. Where a person can have one only, theirs is taken away first."""
-        given = dict(self._seeder.world.given.get((table.name, who), {}))
+        place = (self._seeded_in(table, who), who)
+        given = dict(self._seeder.world.given.get(place, {}))
         made: Row | None = None
         try:
             with self._connection.transaction(force_rollback=True):
-                made = self._seeder.insert(table, given)
+                made = self._seeder.insert(self._model.tables[place[0]], given)
         except psycopg.Error:
             return None
-        seeded = self._seeder.world.rows[table.name, who]
+        seeded = self._seeder.world.rows[place]
         statement = insert_statement(table, given)
         if table.key and all(made[name] == seeded[name] for name in table.key):
             return Probe(statement, (*self._removals(table, who), self._removal(table, seeded)))
@@ -208,3 +244,19 @@ class Access:
 
     def _removal(self, table: Table, row: Row) -> Statement:
         return sql.SQL("delete from {} where {}").format(relation(table), self.where(table, row))
+
+
+def _weighed(command: Command, result: Result, control: Result) -> Result:
+    """What a refusal proves beside what befell ourselves, whom no policy binds."""
+    refused = result.answer in (Answer.DENY, Answer.RAISES)
+    if control.answer is Answer.ALLOW or (control.answer is Answer.RAISES and refused):
+        return result  # a trigger that raises for everybody lets nobody through, and out of reach it does not fire
+    if control.answer is Answer.FAULT:
+        return control
+    if control.answer is Answer.UNDECIDED and result.answer is Answer.DENY and command is not Command.INSERT:
+        return result  # the row was not reached: what a constraint says of the new one does not matter
+    return Result(Answer.UNDECIDED, control.sqlstate)  # nobody can: then a denial proves nothing
+
+
+def drop_policy(table: Table, name: str) -> sql.Composed:
+    return sql.SQL("drop policy {} on {}").format(sql.Identifier(name), relation(table))

@@ -26,7 +26,8 @@ from realtime_toolkit.verify.functions import (
     whole_source,
 )
 from realtime_toolkit.verify.marks import Marks, email_of, is_counted, put_marks
-from realtime_toolkit.verify.probing import Answer, become
+from realtime_toolkit.verify.names import parts
+from realtime_toolkit.verify.probing import Answer, identity
 from realtime_toolkit.verify.seeding import PEOPLE, Who, relation
 from realtime_toolkit.verify.session import set_local, settings
 from realtime_toolkit.verify.trials import Called, Harm
@@ -70,7 +71,10 @@ def call_functions(
         settings(connection, schemas)
         set_local(connection, "search_path", "pg_catalog")
         functions = read_functions(connection, facts())
-    judged = [f for f in functions if f.definer and f.roles]
+    served = model.exposed
+    judged = [
+        f for f in functions if f.definer and f.roles and (served is None or parts(f.call)[0] in served)
+    ]
     if not judged:
         return called
     with connection.transaction(force_rollback=True):
@@ -175,7 +179,7 @@ class Trial:
         try:
             with self._connection.transaction(force_rollback=True):
                 before = self._state(watched)
-                become(self._connection, self._access.actors[role])
+                self._connection.execute(identity(self._access.actors[role]))
                 text = self._connection.execute(_statement(function, arguments)).fetchall()
                 opened: tuple[str, ...] = ()
                 self._as_ourselves()
@@ -227,7 +231,7 @@ class Trial:
         ]
         try:
             with self._connection.transaction(force_rollback=True):
-                become(self._connection, self._access.actors[role])
+                self._connection.execute(identity(self._access.actors[role]))
                 found = self._connection.execute(sql.SQL(" union all ").join(asked)).fetchall()
         except psycopg.Error:
             return ()

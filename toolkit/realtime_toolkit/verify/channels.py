@@ -106,11 +106,16 @@ class Channels:
         self._connection = connection
         self._actors = {role: actor(role, Who.ALICE, world, belonging, config) for role in ROLES}
 
+    def joins(self, role: str, topic: str) -> Result:
+        """Whether Alice, in that role, may join this private topic to listen, as things are now."""
+        return self._read(self._actors[role], topic, "broadcast")
+
     def cells(self, topics: list[Topic]) -> Iterator[ChannelCell]:
         """The matrix of the topics that somebody may use; one that nobody asks for is always in it."""
         for topic in topics:
             cells = list(self._topic(topic))
-            if any(c.result.answer is Answer.ALLOW and c.role != "service_role" for c in cells):
+            told = {Answer.ALLOW, Answer.RAISES} if topic.names[0][0] is Who.NOBODY else {Answer.ALLOW}
+            if any(c.result.answer in told and c.role != "service_role" for c in cells):
                 yield from cells
         yield from self._topic(Topic("(any other topic)", ((Who.NOBODY, UNKNOWN),)))
 

@@ -41,6 +41,8 @@ class Config:
     ownership: Mapping[str, Ownership] = field(default_factory=dict)
     claims: Mapping[str, Any] = field(default_factory=dict)
     topics: tuple[str, ...] = ()
+    exposed: frozenset[str] | None = None
+    """Schemas that PostgREST serves, of ``config.toml``; ``None`` where that is not told."""
 
 
 def load_config(path: Path) -> Config:

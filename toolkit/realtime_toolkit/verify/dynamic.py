@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
-from realtime_toolkit.verify.access import Access, Cell, Command, Probe, Whose
+from realtime_toolkit.verify.access import Cell, Command, Probe, Whose
 from realtime_toolkit.verify.calling import call_functions
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
 from realtime_toolkit.verify.disclosed import find_disclosed
 from realtime_toolkit.verify.matrices import Matrices
-from realtime_toolkit.verify.ownership import Belonging, find_belonging
 from realtime_toolkit.verify.probing import Answer, attempt
-from realtime_toolkit.verify.seeding import Seeder, relation
-from realtime_toolkit.verify.sequences import hold
+from realtime_toolkit.verify.seeding import Who, relation
+from realtime_toolkit.verify.sending import broadcasts
+from realtime_toolkit.verify.sent import Broadcasts
 from realtime_toolkit.verify.session import settings, snapshot
-from realtime_toolkit.verify.tables import Model, read_model
+from realtime_toolkit.verify.sharing import Door, is_design
+from realtime_toolkit.verify.stage import Stage, staged
+from realtime_toolkit.verify.tables import read_model
 from realtime_toolkit.verify.variation import Change, is_free, single_changes, update
 from realtime_toolkit.verify.walls import find_openings
 
@@ -32,44 +33,6 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.session import Connection
     from realtime_toolkit.verify.tables import Table
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What one transaction with seeded rows offers, for the matrices and for the leak hunt."""
-
-    connection: Connection
-    model: Model
-    belonging: Belonging
-    seeder: Seeder
-    access: Access
-    moving: tuple[str, ...]
-    """Sequences whose numbers stay taken."""
-
-
-@contextmanager
-def staged(
-    connection: Connection,
-    config: Config,
-    *,
-    schemas: Sequence[str] = (),
-    seed: bool = True,
-    alone: bool = False,
-) -> Iterator[Stage]:
-    """Seeded rows in a transaction that is rolled back whatever happens; ``alone`` also what sequences gave."""
-    with snapshot(connection):
-        settings(connection, schemas, config.expected)
-        model = read_model(connection, facts())
-    with connection.transaction(force_rollback=True):
-        moving = hold(connection, model.sequences) if alone else tuple(model.sequences)
-        connection.execute("set local statement_timeout = '15s'")
-        connection.execute("set local lock_timeout = '3s'")
-        belonging = find_belonging(model, config)
-        seeder = Seeder(connection, model, belonging)
-        if seed:
-            seeder.seed()
-        access = Access(connection, model, belonging, seeder, config)
-        yield Stage(connection, model, belonging, seeder, access, moving)
 
 
 def cannot_act(connection: Connection) -> str:
@@ -94,18 +57,22 @@ def table_names(connection: Connection, schemas: Sequence[str] = ()) -> frozense
 def run_matrices(
     connection: Connection, config: Config, *, schemas: Sequence[str] = (), alone: bool = False
 ) -> Matrices:
-    """Access, delivery and private channels of all published tables."""
+    """Access to all that clients can reach, delivery of what is published, and private channels."""
     with staged(connection, config, schemas=schemas, alone=alone) as stage:
         deliveries = Deliveries(connection, stage.model, stage.access)
         access: list[Cell] = []
         delivered: list[Delivery] = []
-        for table in stage.model.published:
+        for table in stage.model.reachable:
             access += stage.access.cells(table)
+        for table in stage.model.published:
             delivered += deliveries.of(table)
         channels: list[ChannelCell] = []
+        sent: Broadcasts | None = None
         if stage.model.has_messages:
             topics = find_topics(stage.model, stage.belonging, stage.seeder.world, config)
-            channels += Channels(connection, stage.belonging, stage.seeder.world, config).cells(topics)
+            private = Channels(connection, stage.belonging, stage.seeder.world, config)
+            channels += private.cells(topics)
+            sent = broadcasts(stage, private)
         return Matrices(
             dict(stage.model.tables),
             tuple(access),
@@ -115,6 +82,11 @@ def run_matrices(
             frozenset(_governed(stage, access)),
             _failed(stage, access),
             stage.moving,
+            dict(_ways(stage, access)),
+            frozenset(t.name for t in stage.model.tables.values() if stage.belonging.names_somebody(t)),
+            stage.partition,
+            sent,
+            stage.model.message_policies,
             call_functions(
                 connection, stage.model, stage.belonging, stage.access, stage.seeder.world, schemas
             ),
@@ -127,26 +99,54 @@ def _failed(stage: Stage, access: Iterable[Cell]) -> dict[str, str]:
     """What keeps the matrices from proving anything of a table."""
     world, failed = stage.seeder.world, {}
     seen = {c.table for c in access if _reads_own(c)}
-    for table in stage.model.published:
+    for table in stage.model.reachable:
         if table.name in world.failed:
             failed[table.name] = f"no row could be made: {world.failed[table.name]}"
-        elif table.rls and table.personal_read and table.name not in stage.belonging.owned:
+        elif _is_restricted(table) and table.filter_columns and table.name not in stage.belonging.owned:
             failed[table.name] = "how its rows belong to users is not seen: say it in supabase/verify.toml"
-        elif table.rls and table.personal_read and table.name not in seen:
+        elif _is_restricted(table) and table.name in stage.belonging.owned and table.name not in seen:
             failed[table.name] = (
                 "no user was found who can read a row: say in supabase/verify.toml whose rows they are"
             )
     return failed
 
 
+def _is_restricted(table: Table) -> bool:
+    """Some policy asks who is reading, and some client role is not let past it."""
+    return table.rls and table.personal_read and "authenticated" not in table.public_read
+
+
+def _ways(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[tuple[str, str, Command], tuple[str, ...]]]:
+    for cell in access:
+        table = stage.model.tables[cell.table]
+        if cell.reaches_a_stranger and table.rls:
+            probe = stage.access.probe(table, cell.whose, cell.command, cell.role)
+            if probe is not None:
+                yield cell.place, stage.access.ways(table, cell.command, cell.role, probe)
+
+
 def _governed(stage: Stage, access: Iterable[Cell]) -> Iterator[tuple[str, str, Command]]:
-    steps = list(single_changes(stage.model, stage.belonging, stage.seeder.world))
+    steps: dict[tuple[str, str], list[Change]] = defaultdict(list)
+    for step in single_changes(stage.model, stage.belonging, stage.seeder.world):
+        steps[step.table, step.column].append(step)
     for cell in access:
         if not cell.reaches_a_stranger or cell.command is Command.INSERT:
             continue
         probe = stage.access.probe(stage.model.tables[cell.table], cell.whose, cell.command, cell.role)
-        if probe is not None and any(_is_denied(stage, cell.role, probe, step) for step in steps):
-            yield cell.table, cell.role, cell.command
+        writes = cell.command is not Command.SELECT
+        doors = (_door(stage, cell.role, probe, those) for those in steps.values()) if probe else ()
+        if any(door is not None and is_design(door, writes=writes) for door in doors):
+            yield cell.place
+
+
+def _door(stage: Stage, role: str, probe: Probe, steps: Sequence[Change]) -> Door | None:
+    closing = tuple(step.value for step in steps if _is_denied(stage, role, probe, step))
+    if not closing:
+        return None
+    first = steps[0]
+    opens = stage.seeder.world.rows[first.table, Who.MALLORY][first.column]
+    column = stage.model.tables[first.table].column(first.column)
+    return Door(column, opens, tuple(step.value for step in steps), closing)
 
 
 def _is_denied(stage: Stage, role: str, probe: Probe, step: Change) -> bool:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from realtime_toolkit.errors import InputError
 from realtime_toolkit.shown import shown_json
-from realtime_toolkit.verify.model import Level, Outcome
+from realtime_toolkit.verify.model import Bar, Level, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,24 +19,26 @@ if TYPE_CHECKING:
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def render(report: Report, form: str = "text", *, strict: bool = False) -> str:
+def render(
+    report: Report, form: str = "text", *, strict: bool = False, fail_on: Level = Level.WARNING
+) -> str:
     """The report in one of :data:`FORMATS`, ending in a newline. Raises :class:`InputError` for another."""
     try:
         writer = FORMATS[form]
     except KeyError:
         raise InputError(f"no report format is called {form!r} (one of: {', '.join(FORMATS)})") from None
-    return writer(report, strict).rstrip("\n") + "\n"
+    return writer(report, Bar(strict, fail_on)).rstrip("\n") + "\n"
 
 
 # -- text ---------------------------------------------------------------------------------------------
 
 
-def _text(report: Report, strict: bool) -> str:
+def _text(report: Report, bar: Bar) -> str:
     blocks = [render_finding(finding) for finding in report.findings]
     for outcome in (Outcome.UNDECIDED, Outcome.SKIPPED):
         blocks += [f"{outcome} {c.rule.code} {c.rule.title}: {c.reason}" for c in report.of(outcome)]
     blocks += [f"note: {note}" for note in report.notes]
-    return "\n".join([*blocks, _summary(report, strict)])
+    return "\n".join([*blocks, _summary(report, bar)])
 
 
 def render_finding(finding: Finding) -> str:
@@ -50,10 +52,10 @@ def _told(finding: Finding) -> str:
     return f"{finding.detail} To see it run:\n{finding.script}" if finding.script else finding.detail
 
 
-def _summary(report: Report, strict: bool) -> str:
+def _summary(report: Report, bar: Bar) -> str:
     counts = [f"{len(report.of(outcome))} {outcome}" for outcome in Outcome if report.of(outcome)]
     known = f", {len(report.known)} known to the baseline" if report.known else ""
-    verdict = "ok" if report.ok(strict=strict) else "not ok"
+    verdict = "ok" if report.ok(strict=bar.strict, fail_on=bar.fail_on) else "not ok"
     found = f"{len(report.findings)} finding{'' if len(report.findings) == 1 else 's'}"
     return f"{verdict}: {found}{known}; checks: {', '.join(counts)}; {report.seconds:.1f} s"
 
@@ -61,10 +63,10 @@ def _summary(report: Report, strict: bool) -> str:
 # -- JSON ---------------------------------------------------------------------------------------------
 
 
-def as_dict(report: Report, *, strict: bool = False) -> dict[str, Any]:
+def as_dict(report: Report, *, strict: bool = False, fail_on: Level = Level.WARNING) -> dict[str, Any]:
     """``{ok, server_version, seconds, findings, known, notes, checks: [{code, group, title, outcome, …}]}``."""
     return {
-        "ok": report.ok(strict=strict),
+        "ok": report.ok(strict=strict, fail_on=fail_on),
         "server_version": report.server_version,
         "seconds": round(report.seconds, 3),
         "findings": [asdict(finding) for finding in report.findings],
@@ -86,33 +88,43 @@ def _check(check: CheckResult) -> dict[str, Any]:
     }
 
 
-def _json(report: Report, strict: bool) -> str:
-    return shown_json(json.dumps(as_dict(report, strict=strict), ensure_ascii=False, indent=2))
+def _json(report: Report, bar: Bar) -> str:
+    return shown_json(
+        json.dumps(as_dict(report, strict=bar.strict, fail_on=bar.fail_on), ensure_ascii=False, indent=2)
+    )
 
 
 # -- JUnit --------------------------------------------------------------------------------------------
 
 
-def _junit(report: Report, strict: bool) -> str:
-    """One test case a check. Undecided and skipped ones are ``skipped``; under ``--strict`` failures."""
+def _junit(report: Report, bar: Bar) -> str:
+    """One test case a check. Undecided and skipped ones are ``skipped``; under ``--strict`` failures.
+
+    Findings that do not fail are told all the same, as the case's output.
+    """
     suite = ElementTree.Element("testsuite", name="realtime-toolkit verify", time=f"{report.seconds:.3f}")
     failures = skipped = 0
     for check in report.checks:
         case = ElementTree.SubElement(
             suite, "testcase", classname=check.rule.group, name=f"{check.rule.code} {check.rule.title}"
         )
-        if check.outcome is Outcome.FAIL or (strict and check.outcome is not Outcome.PASS):
+        if bar.fails(check):
             failures += 1
             failure = ElementTree.SubElement(
                 case, "failure", message=check.reason or f"{len(check.findings)} findings"
             )
             failure.text = "\n".join(map(render_finding, check.findings))
+        elif check.outcome is Outcome.FAIL:
+            told = ElementTree.SubElement(case, "system-out")
+            told.text = "\n".join(map(render_finding, check.findings))
         elif check.outcome is not Outcome.PASS:
             skipped += 1
             ElementTree.SubElement(case, "skipped", message=f"{check.outcome}: {check.reason}")
     suite.attrib.update(
         tests=str(len(report.checks)), failures=str(failures), skipped=str(skipped), errors="0"
     )
+    if report.notes:
+        ElementTree.SubElement(suite, "system-out").text = "\n".join(report.notes)
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode")
 
@@ -120,7 +132,7 @@ def _junit(report: Report, strict: bool) -> str:
 # -- SARIF --------------------------------------------------------------------------------------------
 
 
-def _sarif(report: Report, strict: bool) -> str:
+def _sarif(report: Report, bar: Bar) -> str:
     run = {
         "tool": {
             "driver": {
@@ -134,12 +146,15 @@ def _sarif(report: Report, strict: bool) -> str:
             {
                 "executionSuccessful": not report.of(Outcome.UNDECIDED),
                 "toolExecutionNotifications": [
-                    {
-                        "level": "error" if strict else "note",
-                        "message": {"text": f"{check.rule.code} {check.outcome}: {check.reason}"},
-                    }
-                    for outcome in (Outcome.UNDECIDED, Outcome.SKIPPED)
-                    for check in report.of(outcome)
+                    *(
+                        {
+                            "level": "error" if bar.strict else "note",
+                            "message": {"text": f"{check.rule.code} {check.outcome}: {check.reason}"},
+                        }
+                        for outcome in (Outcome.UNDECIDED, Outcome.SKIPPED)
+                        for check in report.of(outcome)
+                    ),
+                    *({"level": "note", "message": {"text": note}} for note in report.notes),
                 ],
             }
         ],
@@ -182,14 +197,14 @@ def _sarif_result(finding: Finding, *, known: bool = False) -> dict[str, Any]:
 # -- GitHub -------------------------------------------------------------------------------------------
 
 
-def _github(report: Report, strict: bool) -> str:
+def _github(report: Report, bar: Bar) -> str:
     """Workflow commands, which GitHub shows beside the migration's line, and a summary line."""
     lines = [_annotation(finding) for finding in report.findings]
     for outcome in (Outcome.UNDECIDED, Outcome.SKIPPED):
-        level = "error" if strict else "notice"
+        level = "error" if bar.strict else "notice"
         lines += [f"::{level} title={c.rule.code} {outcome}::{_data(c.reason)}" for c in report.of(outcome)]
     lines += [f"::notice title=verify::{_data(note)}" for note in report.notes]
-    return "\n".join([*lines, _summary(report, strict)])
+    return "\n".join([*lines, _summary(report, bar)])
 
 
 def _annotation(finding: Finding) -> str:
@@ -208,7 +223,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-FORMATS: dict[str, Callable[[Report, bool], str]] = {
+FORMATS: dict[str, Callable[[Report, Bar], str]] = {
     "text": _text,
     "json": _json,
     "junit": _junit,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.shown import shown
@@ -14,16 +15,14 @@ from realtime_toolkit.verify.harms import CALLED, judge_calls
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
 from realtime_toolkit.verify.openings import OPENED, judge_walls
 from realtime_toolkit.verify.probing import Answer
+from realtime_toolkit.verify.strangers import ACC001, ACC002, readable, writable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from realtime_toolkit.verify.access import Cell
     from realtime_toolkit.verify.matrices import Matrices
     from realtime_toolkit.verify.tables import Table
 
-ACC001 = Rule("ACC001", "access", "A user can read rows of another tenant or user")
-ACC002 = Rule("ACC002", "access", "A user can write rows of another tenant or user")
 ACC003 = Rule(
     "ACC003",
     "access",
@@ -37,8 +36,7 @@ UPD010 = Rule(
 )
 DYNAMIC = (ACC001, ACC002, ACC003, DLV001, CHN001, UPD010, *CALLED, *OPENED, COL004)
 
-# Where these say already that a table is open, the matrix adds nothing.
-_OPEN = frozenset({"RLS001", "RLS010", "RLS011", "RLS012", "PUB010"})
+# What these have said the matrices do not say again.
 _RAISING = frozenset({"RLS005", "RLS006", "RLS007"})
 _UNDELIVERED = frozenset({"PUB002", "PUB008", "PUB009", "PUB011", "RLS005", "RLS006", "RLS007"})
 _STALE = frozenset({"UPD002", "UPD005", "UPD006", "UPD007", "UPD008", "TRK001", "PUB007", "PUB008"})
@@ -51,20 +49,45 @@ _OPEN_CHANNELS = frozenset({"MSG001", "MSG002", "MSG003"})
 
 def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ...]:
     """One verdict a rule. What the static checks ``found`` on a table is not told twice."""
-    tables, undecided = matrices.tables, _undecided(matrices)
-    same = "for the same reasons as ACC001" if undecided else ""
-    codes = _codes_by_table(found, tables)
+    walls = judge_walls(matrices.walls)
+    tables, told = matrices.tables, (*found, *(finding for check in walls for finding in check.findings))
+    codes = _codes_by_table(told, tables)
+    tried = _tried(matrices, codes)
+    same = "for the same reasons as ACC001" if tried.outcome is Outcome.UNDECIDED else tried.reason
+    delivered = (
+        _published(matrices) if tried.outcome is not Outcome.UNDECIDED else replace(tried, reason=same)
+    )
     return (
-        _verdict(ACC001, _readable(matrices, codes, tables), undecided),
-        _verdict(ACC002, _writable(matrices, codes, tables), same),
-        _verdict(ACC003, _raising(matrices, codes), same),
-        _verdict(DLV001, _undelivered(matrices, codes), same),
-        _verdict(CHN001, _strange_topics(matrices, codes), ""),
-        _verdict(UPD010, _unmoved_findings(matrices, codes), ""),
+        _verdict(ACC001, readable(matrices, told), tried),
+        _verdict(ACC002, writable(matrices, told), replace(tried, reason=same)),
+        _verdict(ACC003, _raising(matrices, codes), replace(tried, reason=same)),
+        _verdict(DLV001, _undelivered(matrices, codes), delivered),
+        _verdict(CHN001, _strange_topics(matrices, codes), _joined(matrices)),
+        _verdict(UPD010, _unmoved_findings(matrices, codes), _TRIED),
         *judge_calls(matrices.called),
-        *judge_walls(matrices.walls),
+        *walls,
         judge_disclosed(matrices.disclosed),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What a check without a finding comes to: a pass only where all of it was tried."""
+
+    outcome: Outcome = Outcome.PASS
+    reason: str = ""
+
+
+_TRIED = _Tried()
+
+
+def _tried(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> _Tried:
+    reason = _undecided(matrices)
+    if reason:
+        return _Tried(Outcome.UNDECIDED, reason)
+    if not matrices.access:
+        return _Tried(Outcome.SKIPPED, "there is no table that a client role can reach")
+    return _TRIED
 
 
 def _codes_by_table(found: Iterable[Finding], tables: Mapping[str, Table]) -> dict[str, frozenset[str]]:
@@ -84,76 +107,22 @@ def table_of(name: str, tables: Collection[str]) -> str:
     return ""
 
 
-def _verdict(rule: Rule, findings: Iterable[Finding], undecided: str) -> CheckResult:
+def _verdict(rule: Rule, findings: Iterable[Finding], tried: _Tried) -> CheckResult:
     found = tuple(findings)
-    if found:
-        return CheckResult(rule, Outcome.FAIL, found, reason=undecided)
-    return CheckResult(rule, Outcome.UNDECIDED if undecided else Outcome.PASS, reason=undecided)
+    return CheckResult(rule, Outcome.FAIL if found else tried.outcome, found, reason=tried.reason)
 
 
 def _undecided(matrices: Matrices) -> str:
-    parts = [f"{table}: {why}" for table, why in sorted(matrices.failed.items())]
+    failed = matrices.failed
+    parts = [f"{table}: {why}" for table, why in sorted(failed.items())]
     open_cells: dict[str, set[str]] = defaultdict(set)
     for cell in matrices.access:
-        if cell.result.answer is Answer.UNDECIDED:
+        if cell.result.answer is Answer.UNDECIDED and cell.table not in failed:
             open_cells[cell.table].add(
                 f"{cell.command.value}{f' {cell.result.sqlstate}' if cell.result.sqlstate else ''}"
             )
     parts += [f"{table}: {', '.join(sorted(which))}" for table, which in sorted(open_cells.items())]
     return shown("; ".join(parts))
-
-
-def _readable(
-    matrices: Matrices, codes: Mapping[str, frozenset[str]], tables: Mapping[str, Table]
-) -> Iterator[Finding]:
-    for cell in matrices.access:
-        table = tables[cell.table]
-        if not _strange(cell, matrices, codes) or cell.command is not Command.SELECT:
-            continue
-        if cell.role in table.public_read or not table.personal_read:
-            continue  # open to everybody on purpose
-        literal = "'" + cell.table.replace("'", "''") + "'"
-        yield Finding.of(
-            "ACC001",
-            Level.ERROR,
-            cell.table,
-            f"{cell.role} can read rows of {cell.table} that belong to another tenant or user, and so receives "
-            "their changes; the table's policies ask who is reading, and let a stranger through.",
-            f"-- see the SELECT policies of {cell.table}: select policyname, qual from pg_policies "
-            f"where format('%I.%I', schemaname, tablename) = {literal};",
-            f"ACC001 {cell.table} {cell.role}",
-        )
-
-
-def _writable(
-    matrices: Matrices, codes: Mapping[str, frozenset[str]], tables: Mapping[str, Table]
-) -> Iterator[Finding]:
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for cell in matrices.access:
-        table = tables[cell.table]
-        personal = table.personal_read or any("auth." in policy.text for policy in table.policies)
-        if personal and _strange(cell, matrices, codes) and cell.command is not Command.SELECT:
-            found[cell.table, cell.role].append(cell.command.value)
-    for (name, role), commands in found.items():
-        yield Finding.of(
-            "ACC002",
-            Level.ERROR,
-            name,
-            f"{role} can {', '.join(commands)} rows of {name} in the name of another tenant or user.",
-            f"-- see the policies of {name} for {', '.join(commands)}: WITH CHECK and USING must ask whose the row is",
-            f"ACC002 {name} {role} {' '.join(commands)}",
-        )
-
-
-def _strange(cell: Cell, matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> bool:
-    governed = (cell.table, cell.role, cell.command) in matrices.governed
-    opened = matrices.walls.opens(cell.table, cell.command)
-    return (
-        cell.reaches_a_stranger
-        and not governed
-        and not opened
-        and not codes.get(cell.table, frozenset()) & _OPEN
-    )
 
 
 def _raising(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
@@ -196,16 +165,47 @@ def _undelivered(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> Ite
         )
 
 
+def _published(matrices: Matrices) -> _Tried:
+    """What is to be said of delivery besides: nothing is published, or what was seen of a change decides nothing."""
+    open_ones = sorted({d.table for d in matrices.deliveries if d.undecided and d.whose is Whose.OWN})
+    if open_ones:
+        return _Tried(Outcome.UNDECIDED, shown(f"who sees a row after an UPDATE: {', '.join(open_ones)}"))
+    return _TRIED
+
+
+def _joined(matrices: Matrices) -> _Tried:
+    """What is to be said of private channels that no topic says."""
+    if not matrices.channels:
+        return _Tried(Outcome.SKIPPED, "there is no realtime.messages")
+    if matrices.partition is not None and matrices.partition.refused:
+        return _Tried(
+            Outcome.UNDECIDED,
+            "realtime.messages has no partition for today, and none could be made for the probes "
+            f"({matrices.partition.refused}): the Realtime server makes one when somebody joins",
+        )
+    open_ones = sorted(
+        {
+            f"{c.topic} {c.result.sqlstate}".strip()
+            for c in matrices.channels
+            if c.result.answer is Answer.UNDECIDED
+        }
+    )
+    return _Tried(Outcome.UNDECIDED, shown(", ".join(open_ones))) if open_ones else _TRIED
+
+
 def _strange_topics(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
     if codes.get("realtime.messages", frozenset()) & _OPEN_CHANNELS:
         return
     found: dict[str, set[str]] = defaultdict(set)
+    open_rows = {
+        (c.table, c.role) for c in matrices.access if c.reaches_a_stranger and c.command is Command.SELECT
+    }
     own = {c.topic for c in matrices.channels if c.whose is Whose.OWN and c.result.answer is Answer.ALLOW}
     for cell in matrices.channels:
         anywhere = cell.topic == "(any other topic)"
         if cell.role == "service_role" or cell.result.answer is not Answer.ALLOW:
             continue
-        if _PUBLIC_TOPIC.match(cell.topic):
+        if _PUBLIC_TOPIC.match(cell.topic) or (_named_after(cell.topic), cell.role) in open_rows:
             continue
         if anywhere or (cell.whose is Whose.OTHER_TENANT and cell.topic in own):
             found[cell.topic].add(f"{cell.action} {cell.extension} as {cell.role}")
@@ -218,6 +218,11 @@ def _strange_topics(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> 
             "-- see the policies of realtime.messages: they must ask whose the topic is",
             f"CHN001 {topic}",
         )
+
+
+def _named_after(topic: str) -> str:
+    """The table by whose rows a topic is named: ``room:{public.rooms.id}``."""
+    return topic.rpartition("{")[2].rpartition(".")[0]
 
 
 def _unmoved_findings(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> Iterator[Finding]:

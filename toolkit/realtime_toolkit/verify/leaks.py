@@ -16,18 +16,18 @@ from psycopg import sql
 
 from realtime_toolkit.migrate.sqlsplit import printable
 from realtime_toolkit.verify.access import Command, Whose
-from realtime_toolkit.verify.dynamic import staged
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
 from realtime_toolkit.verify.probing import Answer, attempt
 from realtime_toolkit.verify.seeding import Who, spelled_out
+from realtime_toolkit.verify.stage import staged
 from realtime_toolkit.verify.variation import Change, single_changes, update
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from realtime_toolkit.verify.config import Config
-    from realtime_toolkit.verify.dynamic import Stage
     from realtime_toolkit.verify.session import Connection
+    from realtime_toolkit.verify.stage import Stage
     from realtime_toolkit.verify.tables import Table
 
 LEK001 = Rule("LEK001", "leaks", "A row of one tenant can be read, written or received by another")

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.access import Cell, Command
     from realtime_toolkit.verify.channels import ChannelCell
     from realtime_toolkit.verify.delivery import Delivery
-    from realtime_toolkit.verify.tables import Table
+    from realtime_toolkit.verify.partition import Partition
+    from realtime_toolkit.verify.sent import Broadcasts
+    from realtime_toolkit.verify.tables import Policy, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,15 @@ class Matrices:
     """Table → why nothing is proven about it."""
     moving: tuple[str, ...] = ()
     """Sequences whose numbers stay taken (:mod:`realtime_toolkit.verify.sequences`)."""
+    ways: Mapping[tuple[str, str, Command], tuple[str, ...]] = field(default_factory=dict)
+    """``(table, role, command)`` by which a stranger's row is reached → the policies that let it happen."""
+    named: frozenset[str] = frozenset()
+    """Tables whose rows name somebody whom they belong to: a user, a tenant, another row that is somebody's."""
+    partition: Partition | None = None
+    """Today's of ``realtime.messages``, where it was not there."""
+    broadcasts: Broadcasts | None = None
+    """``None`` where there are no private channels."""
+    channel_policies: tuple[Policy, ...] = ()
     called: Called = field(default_factory=Called)
     """What clients can do through functions."""
     walls: Walls = field(default_factory=Walls)

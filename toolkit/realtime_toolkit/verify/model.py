@@ -95,6 +95,21 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """What a report must come up to."""
+
+    strict: bool = False
+    """What was undecided or skipped fails, too."""
+    fail_on: Level = Level.WARNING
+    """The least level of a finding that fails."""
+
+    def fails(self, check: CheckResult) -> bool:
+        if check.outcome is Outcome.FAIL:
+            return any(f.level is Level.ERROR or self.fail_on is Level.WARNING for f in check.findings)
+        return self.strict and check.outcome is not Outcome.PASS
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     server_version: str
     checks: tuple[CheckResult, ...]
@@ -120,11 +135,10 @@ class Report:
     def of(self, outcome: Outcome) -> tuple[CheckResult, ...]:
         return tuple(check for check in self.checks if check.outcome is outcome)
 
-    def ok(self, *, strict: bool = False) -> bool:
-        """No finding; with ``strict`` also nothing undecided or skipped."""
-        if self.of(Outcome.FAIL):
-            return False
-        return not (strict and (self.of(Outcome.UNDECIDED) or self.of(Outcome.SKIPPED)))
+    def ok(self, *, strict: bool = False, fail_on: Level = Level.WARNING) -> bool:
+        """No finding of level ``fail_on`` or worse; with ``strict`` also nothing undecided or skipped."""
+        bar = Bar(strict, fail_on)
+        return not any(bar.fails(check) for check in self.checks)
 
-    def exit_code(self, *, strict: bool = False) -> int:
-        return 0 if self.ok(strict=strict) else 1
+    def exit_code(self, *, strict: bool = False, fail_on: Level = Level.WARNING) -> int:
+        return 0 if self.ok(strict=strict, fail_on=fail_on) else 1

@@ -74,6 +74,13 @@ class Belonging:
     shared: frozenset[str]
     """Tables in which two users of one tenant can be told apart from two of different ones."""
 
+    def names_somebody(self, table: Table) -> bool:
+        """Whether a row of it says whose it is; a new tenant's own row does not."""
+        columns = self.users.get(table.name, frozenset()) | self.tenants.get(table.name, frozenset())
+        if columns and columns != set(table.key):
+            return True
+        return any(key.target == USERS or key.target in self.owned for key in table.foreign_keys)
+
 
 def find_belonging(model: Model, config: Config) -> Belonging:
     users, tenants = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
+from psycopg import sql
 
 from realtime_toolkit.verify.seeding import Who
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from psycopg import sql
+    from collections.abc import Iterator, Mapping, Sequence
 
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.ownership import Belonging
     from realtime_toolkit.verify.seeding import World
     from realtime_toolkit.verify.session import Connection
 
-Statement: TypeAlias = "sql.SQL | sql.Composed"
+Statement: TypeAlias = sql.SQL | sql.Composed
 ROLES = ("anon", "authenticated", "service_role")
 
 
@@ -108,28 +108,56 @@ def attempt(
     before: Sequence[Statement] = (),
     topic: str | None = None,
 ) -> Result:
-    """Run ``before`` as ourselves, then ``statement`` as that person (``None``: as ourselves); undo it all."""
-    try:
-        with connection.transaction(force_rollback=True):
-            for preparation in before:
-                connection.execute(preparation)
-            if person is not None:
-                become(connection, person, topic=topic)
+    """Run ``before`` as ourselves, then ``statement`` as that person (``None``: as ourselves); undo it all.
+
+    What ``before`` runs into says nothing of the person: UNDECIDED.
+    """
+    becoming = () if person is None else (identity(person, topic=topic),)
+    with undone(connection):
+        try:
+            if before or becoming:
+                together(connection, (*before, *becoming))
+        except psycopg.Error as error:
+            return Result(Answer.UNDECIDED, sqlstate_of(error))
+        try:
             reached = connection.execute(statement).rowcount
-    except psycopg.Error as error:
-        if error.sqlstate is None:
-            raise
-        return Result(classify(error.sqlstate), error.sqlstate)
+        except psycopg.Error as error:
+            return Result(classify(sqlstate_of(error)), sqlstate_of(error))
     return Result(Answer.ALLOW if reached > 0 else Answer.DENY)
 
 
-def become(connection: Connection, person: Actor, *, topic: str | None = None) -> None:
+@contextmanager
+def undone(connection: Connection) -> Iterator[None]:
+    """What happens inside is rolled back, also after an error that was caught inside."""
+    connection.execute("savepoint attempt")
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute(b"rollback to savepoint attempt; release savepoint attempt")
+
+
+def together(connection: Connection, statements: Sequence[Statement]) -> None:
+    """All of them in one round trip."""
+    connection.execute(sql.SQL("; ").join(statements))
+
+
+def sqlstate_of(error: psycopg.Error) -> str:
+    """Raises the error where the server has not spoken: then the connection is gone."""
+    if error.sqlstate is None:
+        raise error
+    return error.sqlstate
+
+
+def identity(person: Actor, *, topic: str | None = None) -> Statement:
     """What PostgREST and Realtime set before they act for a token; Realtime's authorization also the topic."""
     settings = {"role": person.role, "request.jwt.claims": person.text}
     if topic is not None:
         settings |= {"realtime.topic": topic, "request.headers": "{}"}
-    for name, value in settings.items():
-        connection.execute("select pg_catalog.set_config(%s, %s, true)", (name, value))
+    setting = sql.SQL("pg_catalog.set_config({}, {}, true)")
+    return sql.SQL("select ") + sql.SQL(", ").join(
+        setting.format(sql.Literal(name), sql.Literal(value)) for name, value in settings.items()
+    )
 
 
 def classify(sqlstate: str) -> Answer:

@@ -22,6 +22,7 @@ from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, 
 from realtime_toolkit.verify.probing import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from realtime_toolkit.verify.matrices import Matrices
@@ -116,12 +117,49 @@ def compare(stored: str, matrices: Matrices, path: Path) -> CheckResult:
         raise ConfigError(f"{path}:{strange} is no line of a snapshot (write it anew: --update-snapshot)")
     before, after = _lines(stored), _lines(snapshot_text(matrices))
     numbers = {place: number for number, place, _ in _numbered(stored)}
+    whole = _come_and_gone(before, after)
     findings = tuple(
         _changed(place, before.get(place), after.get(place), numbers.get(place, 1), path)
         for place in sorted(before.keys() | after.keys())
-        if before.get(place) != after.get(place)
+        if before.get(place) != after.get(place) and _subject(place) not in whole
     )
-    return CheckResult(SNP001, Outcome.FAIL if findings else Outcome.PASS, findings)
+    at_once = tuple(_whole(subject, told, numbers, path) for subject, told in sorted(whole.items()))
+    return CheckResult(SNP001, Outcome.FAIL if findings or at_once else Outcome.PASS, (*findings, *at_once))
+
+
+def _subject(place: str) -> tuple[str, str]:
+    """The verb of the matrix and its object: ``access``, ``public.notes``."""
+    verb, name, *_ = (part for part in place.split("  ") if part)
+    return verb, name.strip()
+
+
+def _come_and_gone(before: Mapping[str, str], after: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """What has all of its lines on one side only: a table that was dropped, or that left the publication."""
+    told = dict.fromkeys(map(_subject, before), "gone")
+    for subject in map(_subject, after):
+        told[subject] = "new" if told.get(subject) in (None, "new") else ""
+    return {subject: word for subject, word in told.items() if word}
+
+
+def _whole(subject: tuple[str, str], word: str, numbers: Mapping[str, int], path: Path) -> Finding:
+    verb, name = subject
+    said = {
+        "access": ("who may read and write it is no longer judged: it was dropped, or no client reaches it", "clients reach it"),
+        "deliver": ("its changes reach nobody any more: it left the publication", "its changes are delivered: it is published"),
+        "channel": ("nobody may use this private topic any more", "this private topic may be used"),
+    }  # fmt: skip
+    gone, new = said.get(verb, ("its lines are gone", "its lines are new"))
+    line = min((number for place, number in numbers.items() if _subject(place) == subject), default=1)
+    return Finding(
+        "SNP001",
+        Level.ERROR,
+        name,
+        f"Access {'narrowed' if word == 'gone' else 'widened'}: {verb} {name}: {gone if word == 'gone' else new}.",
+        "realtime-toolkit verify --update-snapshot  -- if this is meant",
+        f"SNP001 {verb} {name} {word}",
+        shown(path.as_posix()),
+        line,
+    )
 
 
 def _changed(place: str, before: str | None, after: str | None, line: int, path: Path) -> Finding:

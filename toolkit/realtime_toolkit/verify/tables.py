@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realtime_toolkit.verify.names import parts
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -79,6 +81,16 @@ class Policy:
     """USING and WITH CHECK, deparsed."""
     functions: Mapping[str, str]
     """Functions it calls, ``schema.name`` → body; not those of Postgres."""
+    roles: frozenset[str] = frozenset()
+    """Of ``anon`` and ``authenticated``, those it holds for."""
+    using: str | None = None
+    check: str | None = None
+    personal: bool = False
+    """Its answer depends on who asks; the role alone is not an identity."""
+
+    def speaks(self, command: str, role: str) -> bool:
+        """Whether it has a say when this role does this: ``command`` is one of ``pg_policy.polcmd``'s letters."""
+        return self.command in (command, "*") and role in self.roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,8 @@ class Table:
     """Some policy for SELECT asks who is reading."""
     filter_columns: frozenset[str]
     """Columns by which reading is restricted."""
+    reach: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """``anon`` and ``authenticated`` → the commands for which they hold some privilege, schema and table."""
 
     @property
     def partition_key(self) -> frozenset[str]:
@@ -133,9 +147,22 @@ class Model:
     sequences: Mapping[str, int] = field(default_factory=dict)
     """Name → increment, of all schemas of the user's own."""
 
+    exposed: frozenset[str] | None = None
+    """Schemas that PostgREST serves, where that is told; else all are judged that a client role may use."""
+
     @property
     def published(self) -> tuple[Table, ...]:
         return tuple(table for table in self.tables.values() if table.published and table.kind == "r")
+
+    @property
+    def reachable(self) -> tuple[Table, ...]:
+        """What clients can get at: over REST, partitions and their roots by name, or by a subscription."""
+        heard = frozenset(table.name for table in self.published)
+        return tuple(t for t in self.tables.values() if t.name in heard or self._is_served(t))
+
+    def _is_served(self, table: Table) -> bool:
+        shown = self.exposed is None or parts(table.name)[0] in self.exposed
+        return shown and any(table.reach.values())
 
 
 def read_model(connection: Connection, facts: str) -> Model:
@@ -180,12 +207,23 @@ def _table(item: dict[str, Any]) -> Table:
         public_read=frozenset(item["public_read"] or ()),
         personal_read=item["personal_read"],
         filter_columns=frozenset(item["filter_columns"] or ()),
+        reach={role: frozenset(commands) for role, commands in (item["reach"] or {}).items()},
     )
 
 
 def _policy(item: dict[str, Any]) -> Policy:
     functions = {f["name"]: f["body"] or "" for f in item["functions"] or ()}
-    return Policy(item["name"], item["command"], item["permissive"], item["text"], functions)
+    return Policy(
+        item["name"],
+        item["command"],
+        item["permissive"],
+        item["text"],
+        functions,
+        frozenset(item.get("roles") or ()),
+        item.get("using"),
+        item.get("check"),
+        item.get("personal", False),
+    )
 
 
 def in_dependency_order(tables: Iterable[Table]) -> list[Table]:

@@ -67,6 +67,8 @@ select json_build_object(
       'policies', (
         select json_agg(json_build_object(
           'name', p.name, 'command', p.cmd, 'permissive', p.permissive, 'text', concat_ws(' | ', p.qual, p.wcheck),
+          'using', p.qual, 'check', p.wcheck, 'personal', p.policy in (select policy from personal),
+          'roles', (select json_agg(r.role_name) from policy_role r where r.policy = p.policy),
           'functions', (select json_agg(json_build_object('name', format('%s.%I', f.schema, f.name), 'body', f.body))
             from policy_function f where f.policy = p.policy)
         ) order by p.name) from policy p where p.relid = t.relid),
@@ -81,6 +83,13 @@ select json_build_object(
         join pg_class c on c.oid = a.relid
         join pg_inherits h on h.inhrelid = a.relid
         where t.is_partition),
+      'reach', (
+        select json_object_agg(a.name, array_remove(array[
+          case when has_any_column_privilege(a.role, t.relid, 'select') then 'select' end,
+          case when has_any_column_privilege(a.role, t.relid, 'insert') then 'insert' end,
+          case when has_any_column_privilege(a.role, t.relid, 'update') then 'update' end,
+          case when has_table_privilege(a.role, t.relid, 'delete') then 'delete' end], null))
+        from api a where has_schema_privilege(a.role, t.schema, 'usage')),
       'public_read', (select json_agg(a.name) from public_read o join api a using (role) where o.relid = t.relid),
       'personal_read', exists (
         select from policy p where p.relid = t.relid and p.permissive and p.cmd in ('r', '*') and p.policy in (select policy from personal)),

@@ -9,17 +9,17 @@ from psycopg import sql
 from realtime_toolkit.migrate.sqlsplit import printable
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Command
-from realtime_toolkit.verify.dynamic import staged
 from realtime_toolkit.verify.probing import Answer
 from realtime_toolkit.verify.sequences import restarts
+from realtime_toolkit.verify.stage import staged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from realtime_toolkit.verify.access import Cell
     from realtime_toolkit.verify.config import Config
-    from realtime_toolkit.verify.dynamic import Stage
     from realtime_toolkit.verify.session import Connection
+    from realtime_toolkit.verify.stage import Stage
 
 # Undoes what it does: the exception that carries the answer out ends a subtransaction, settings included.
 _REACHED = """\
@@ -51,7 +51,7 @@ def pgtap_script(
 ) -> str:
     """A test file that holds what is true now: rows for three people, then one test a cell that is decided."""
     with staged(connection, config, schemas=schemas, alone=alone) as stage:
-        cells = [cell for table in stage.model.published for cell in stage.access.cells(table)]
+        cells = [cell for table in stage.model.reachable for cell in stage.access.cells(table)]
         tests = [_test(stage, cell) for cell in cells if cell.result.answer in (Answer.ALLOW, Answer.DENY)]
         rows = [*stage.seeder.world.script, *restarts(connection, stage.model.sequences)]
     return "\n".join(

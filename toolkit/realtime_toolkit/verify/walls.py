@@ -21,7 +21,7 @@ from psycopg import sql
 from realtime_toolkit.verify.access import Command
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.names import parts
-from realtime_toolkit.verify.probing import Actor, become
+from realtime_toolkit.verify.probing import Actor, identity
 from realtime_toolkit.verify.seeding import Who, literal
 from realtime_toolkit.verify.session import set_local, settings
 from realtime_toolkit.verify.trials import Opening, Walls
@@ -192,7 +192,7 @@ class Trial:
             with self._connection.transaction(force_rollback=True):
                 self._connection.execute(view)
                 self._connection.execute("grant select on toolkit_asked to authenticated")
-                become(self._connection, _FRESH)
+                self._connection.execute(identity(_FRESH))
                 found = self._connection.execute("select * from pg_temp.toolkit_asked").fetchone()
         except psycopg.Error as error:
             if error.sqlstate is None:

@@ -14,11 +14,16 @@ select
 from published t join own_column c using (relid)
 where t.relid not in (select relid from tracked)
   and (
-    c.base_type in ('bytea', 'xml', 'vector', 'extensions.vector', 'public.vector', 'halfvec', 'extensions.halfvec', 'oid[]')
+    c.base_type in ('xml', 'vector', 'extensions.vector', 'public.vector', 'halfvec', 'extensions.halfvec', 'oid[]')
+    -- Not the few bytes of a hash, a key or an address.
+    or (c.base_type = 'bytea' and c.name !~* '(^|_)(hash|digest|sha\d*|md5|checksum|hmac|mac|salt|nonce|iv|tag|token|secret|key|signature|sig|fingerprint|uuid|id|ip|addr(ess)?|pin|code|version|bits?|flags|color)s?\d*$|(hash|token|key|salt|secret)$')
     or (t.replident <> 'f' and c.base_type = 'tsvector')
     or c.storage = 'e' and (select y.typstorage from pg_type y where y.oid = c.type) <> 'e'
+    -- A picture or a file as text is its address, unless the name says that it is its content.
     or (t.replident <> 'f' and (c.base_type in ('text', 'json', 'jsonb') or c.base_type ~ '\[\]$') and c.name ~*
-      '(^|_)(html|document|blob|raw|attachments?|image|photo|picture|file|pdf|base64|snapshot|transcript|embeddings?|waveform|samples|dump|scan|thumbnail|full_?text|source_code|binary|bytes)($|_(data|content|body|bytes|text|json|html|base64|blob)$)')
+      '(^|_)(html|document|blob|base64|snapshot|transcript|embeddings?|waveform|samples|dump|full_?text|source_code|binary|bytes)($|_(data|content|body|bytes|text|json|html|base64|blob)$)|(^|_)(raw|attachments?|image|photo|picture|file|pdf|scan|thumbnail)_(data|content|body|bytes|text|json|html|base64|blob)$')
+    -- As JSON it is the thing itself.
+    or (t.replident <> 'f' and c.base_type in ('json', 'jsonb') and c.name ~* '(^|_)(raw|attachments?|file|pdf|scan)$')
   )
   and not exists (
     select from pg_constraint k

@@ -16,7 +16,7 @@ with looked_into as (
   where d.refobjid <> p.relid and c.relkind in ('r', 'p', 'v', 'm', 'f') and p.permissive
 ),
 asked as (
-  select l.*, r.role, r.role_name,
+  select l.*, r.role, r.role_name, (l.relid, r.role) in (select relid, role from open_read) as folded,
     not has_schema_privilege(r.role, l.other_schema, 'usage') or exists (
       select from pg_depend d
       where d.classid = 'pg_policy'::regclass and d.objid = l.policy and d.refclassid = 'pg_class'::regclass
@@ -41,13 +41,17 @@ asked as (
       when 'd' then has_table_privilege(r.role, l.relid, 'delete')
       else has_any_column_privilege(r.role, l.relid, 'select, insert, update')
     end
+    -- Beside a policy that is always true the planner leaves it out of reading.
+    and not (l.cmd = 'r' and (l.relid, r.role) in (select relid, role from open_read))
 )
 select
-  'RLS005' as code, 'error' as level, format('policy %I on %s', name, fqn) as object,
+  'RLS005' as code, case when bool_and(folded) then 'warning' else 'error' end as level, format('policy %I on %s', name, fqn) as object,
   format('The policy %I on %s reads %s, %s', name, fqn, other_name,
     case when bool_or(raises)
-      then format('on which %s has no SELECT privilege: every query under it raises 42501, and Realtime loses the whole batch.',
-        string_agg(role_name, ', ' order by role_name) filter (where raises))
+      then format('on which %s has no SELECT privilege: every %s.',
+        string_agg(role_name, ', ' order by role_name) filter (where raises),
+        case when bool_and(folded) then 'write under it raises 42501' else
+          'query under it raises 42501, and Realtime loses the whole batch' end)
       else format('where no policy lets %s read: the policy is silently false.', string_agg(role_name, ', ' order by role_name))
     end) as detail,
   case
@@ -67,14 +71,19 @@ group by policy, name, fqn, other, other_name, other_table
 having bool_or(raises) or bool_and(blind)
 union all
 select
-  'RLS005', 'error', format('policy %I on %s', p.name, p.fqn),
-  format('The policy %I on %s calls %s.%I(), which %s may not execute: every query under it raises 42501, and Realtime loses the '
-    'whole batch.', p.name, p.fqn, f.schema, f.name, string_agg(r.role_name, ', ' order by r.role_name)),
+  'RLS005', case when bool_and(o.folded) then 'warning' else 'error' end, format('policy %I on %s', p.name, p.fqn),
+  format('The policy %I on %s calls %s.%I(), which %s may not execute: every %s.', p.name, p.fqn, f.schema, f.name,
+    string_agg(r.role_name, ', ' order by r.role_name),
+    case when bool_and(o.folded) then 'write under it raises 42501' else
+      'query under it raises 42501, and Realtime loses the whole batch' end),
   format('grant execute on function %s to %s;', f.function::regprocedure, string_agg(quote_ident(r.role_name), ', ' order by r.role_name)),
   p.fqn || ' ' || p.name || ' ' || f.function::regprocedure
 from policy p join policy_function f using (policy) join policy_role r using (policy)
 join own_table t on t.relid = p.relid
-where t.rls and not has_function_privilege(r.role, f.function, 'execute')
+cross join lateral (
+  select p.permissive and (p.relid, r.role) in (select relid, role from open_read) as folded
+) as o
+where t.rls and not (o.folded and p.cmd = 'r') and not has_function_privilege(r.role, f.function, 'execute')
   and has_schema_privilege(r.role, t.schema, 'usage') and has_any_column_privilege(r.role, p.relid, 'select, insert, update')
   -- A policy for everybody may call what only some may, as long as the others have no right on the table at all.
 group by p.policy, p.name, p.fqn, f.function, f.schema, f.name

@@ -25,5 +25,12 @@ where a.cmd in ('w', 'd', '*')
     select from policy s join policy_role q using (policy)
     where s.relid = a.relid and s.permissive and s.cmd = 'r' and q.role_name = a.role_name
       and s.policy in (select policy from personal))))
-  or (a.cmd = 'a' and exists (select from filter_column f where f.relid = a.relid))
+  or (a.cmd = 'a' and (
+    exists (select from filter_column f where f.relid = a.relid)
+    -- A row in somebody's name, or on a parent that is not everybody's.
+    or exists (select from own_column c join pg_attrdef d on d.adrelid = c.relid and d.adnum = c.attnum
+               where c.relid = a.relid and pg_get_expr(d.adbin, d.adrelid) ~ 'auth\.uid\(\)')
+    or exists (select from pg_constraint k where k.conrelid = a.relid and k.contype = 'f' and (
+      k.confrelid::regclass::text = 'auth.users'
+      or exists (select from policy o where o.relid = k.confrelid and o.policy in (select policy from personal))))))
 group by a.policy, a.name, a.fqn, a.cmd

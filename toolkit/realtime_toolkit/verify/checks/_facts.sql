@@ -87,8 +87,16 @@ reader as (
 policy as materialized (
   select
     p.oid as policy, p.polrelid as relid, t.fqn, p.polname as name, p.polcmd as cmd, p.polpermissive as permissive,
-    p.polroles as roles, pg_get_expr(p.polqual, p.polrelid) as qual, pg_get_expr(p.polwithcheck, p.polrelid) as wcheck
+    p.polroles as roles, x.qual, x.wcheck,
+    -- What it lets be read, whoever asks: all, so that the planner folds away every permissive policy beside it …
+    x.qual ~* '^\(*true\)*$|^\(*(\d+|''[^'']*''::\w+) = \1\)*$|\mOR true\M|\(true OR\M' as always,
+    -- … or nothing. A policy without USING (FOR ALL with a WITH CHECK alone) lets nothing be read either.
+    coalesce(x.qual ~* '^\(*(false|null::boolean|0 = 1|1 = 0|1 = 2|2 = 1)\)*$'
+      or x.qual ~* '\mAND false\M|\(false AND\M' and x.qual !~* '\mOR\M', true) as never
   from pg_policy p join own_table t on t.relid = p.polrelid
+  cross join lateral (
+    select pg_get_expr(p.polqual, p.polrelid) as qual, pg_get_expr(p.polwithcheck, p.polrelid) as wcheck
+  ) as x
 ),
 policy_role as materialized (
   select p.policy, p.relid, a.role, a.name as role_name from policy p, api a
@@ -107,12 +115,17 @@ personal as materialized (
   where coalesce(p.qual, '') || coalesce(p.wcheck, '') ~* 'current_setting\('
     or exists (select from policy_function f where f.policy = p.policy and not (f.schema = 'auth' and f.name = 'role'))
 ),
+-- Where a policy that is always true stands beside the others.
+open_read as materialized (
+  select distinct p.relid, r.role from policy p join policy_role r using (policy)
+  where p.permissive and p.cmd in ('r', '*') and p.always
+),
 -- Tables whose rows a role sees whoever the user is: published on purpose.
 public_read as materialized (
   select t.relid, a.role from own_table t, api a where not t.rls
   union (
     select p.relid, r.role from policy p join policy_role r using (policy)
-    where p.permissive and p.cmd in ('r', '*') and p.policy not in (select policy from personal)
+    where p.permissive and p.cmd in ('r', '*') and not p.never and p.policy not in (select policy from personal)
     except
     select p.relid, r.role from policy p join policy_role r using (policy)
     where not p.permissive and p.cmd in ('r', '*') and p.policy in (select policy from personal)
@@ -176,7 +189,7 @@ keeper as materialized (
   where s.source ~ ('new\s*\.\s*"?' || lower(c.name) || '"?\s*:?=')
     or s.source ~ ('''' || lower(c.name) || '''')
     or position(convert_to(lower(c.name), 'UTF8') in g.tgargs) > 0
-    or s.source ~ '\mselect\M[^;]*\minto\M[^;]*\mnew\s*\.'
+    or s.source ~ ('\mselect\M[^;]*\minto\s+(strict\s+)?([^;]*,\s*)?new\s*\.\s*"?' || lower(c.name) || '\M')
 ),
 -- By the catalog: to_regclass would raise for a role without USAGE on the schema.
 message_table as (
