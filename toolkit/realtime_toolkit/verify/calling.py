@@ -26,6 +26,7 @@ from realtime_toolkit.verify.functions import (
     whole_source,
 )
 from realtime_toolkit.verify.marks import Marks, email_of, is_counted, put_marks
+from realtime_toolkit.verify.names import parts
 from realtime_toolkit.verify.probing import Answer, identity
 from realtime_toolkit.verify.seeding import PEOPLE, Who, relation
 from realtime_toolkit.verify.session import set_local, settings
@@ -70,7 +71,10 @@ def call_functions(
         settings(connection, schemas)
         set_local(connection, "search_path", "pg_catalog")
         functions = read_functions(connection, facts())
-    judged = [f for f in functions if f.definer and f.roles]
+    served = model.exposed
+    judged = [
+        f for f in functions if f.definer and f.roles and (served is None or parts(f.call)[0] in served)
+    ]
     if not judged:
         return called
     with connection.transaction(force_rollback=True):

@@ -50,7 +50,8 @@ _OPEN_CHANNELS = frozenset({"MSG001", "MSG002", "MSG003"})
 
 def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ...]:
     """One verdict a rule. What the static checks ``found`` on a table is not told twice."""
-    tables, told = matrices.tables, tuple(found)
+    walls = judge_walls(matrices.walls)
+    tables, told = matrices.tables, (*found, *(finding for check in walls for finding in check.findings))
     codes = _codes_by_table(told, tables)
     tried, writes = _tried(matrices, codes), causes(matrices, Told(told))
     same = "for the same reasons as ACC001" if tried.outcome is Outcome.UNDECIDED else tried.reason
@@ -70,7 +71,7 @@ def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ..
         _verdict(CHN001, _strange_topics(matrices, codes), _joined(matrices)),
         _verdict(UPD010, _unmoved_findings(matrices, codes), _TRIED),
         *judge_calls(matrices.called),
-        *judge_walls(matrices.walls),
+        *walls,
         judge_disclosed(matrices.disclosed),
     )
 
