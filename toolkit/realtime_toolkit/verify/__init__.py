@@ -36,6 +36,8 @@ from realtime_toolkit.verify.judging import DYNAMIC, judge
 from realtime_toolkit.verify.leaks import LEK001, hunt
 from realtime_toolkit.verify.linting import LINT, installed, run_pgrls
 from realtime_toolkit.verify.matrices import Matrices
+from realtime_toolkit.verify.missing import RULES as MISSED
+from realtime_toolkit.verify.missing import judge_missed
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Report, Rule
 from realtime_toolkit.verify.session import require_schemas, require_tables, server_version, translated
 from realtime_toolkit.verify.snapshot import SNP001, compare, read_snapshot, snapshot_text, write_snapshot
@@ -73,7 +75,7 @@ __all__ = [
 
 def rules() -> tuple[Rule, ...]:
     """Every rule there is: what ``checks`` may name by code, beginning of a code, or group."""
-    return (*(check.rule for check in static_checks()), *DYNAMIC, *BROADCAST, SNP001, LEK001, LINT)
+    return (*(check.rule for check in static_checks()), *DYNAMIC, *BROADCAST, *MISSED, SNP001, LEK001, LINT)
 
 
 def verify(
@@ -120,8 +122,9 @@ def verify(
                 results += judged + judge_broadcasts(
                     matrices.broadcasts, matrices.channels, matrices.channel_policies, found
                 )
+                results += judge_missed(matrices, found)
             else:
-                results += tuple(_skipped(rule, refused) for rule in (*DYNAMIC, *BROADCAST))
+                results += tuple(_skipped(rule, refused) for rule in (*DYNAMIC, *BROADCAST, *MISSED))
             results += _compared(matrices, snapshot, refused)
             if LEK001.code in codes and checks:  # long, and what it finds may be meant: only when asked for
                 results += (
@@ -138,7 +141,7 @@ def verify(
     return without_known(report, baseline)
 
 
-_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, *BROADCAST, SNP001, LEK001))
+_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, *BROADCAST, *MISSED, SNP001, LEK001))
 
 
 def pgtap(

@@ -19,6 +19,7 @@ from realtime_toolkit.verify.sending import broadcasts
 from realtime_toolkit.verify.sent import Broadcasts
 from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.sharing import Door, is_design
+from realtime_toolkit.verify.sight import missed
 from realtime_toolkit.verify.stage import Stage, staged
 from realtime_toolkit.verify.tables import read_model
 from realtime_toolkit.verify.variation import Change, is_free, single_changes, update
@@ -65,6 +66,7 @@ def run_matrices(
             delivered += deliveries.of(table)
         channels: list[ChannelCell] = []
         sent: Broadcasts | None = None
+        private: Channels | None = None
         if stage.model.has_messages:
             topics = find_topics(stage.model, stage.belonging, stage.seeder.world, config)
             private = Channels(connection, stage.belonging, stage.seeder.world, config)
@@ -84,6 +86,7 @@ def run_matrices(
             stage.partition,
             sent,
             stage.model.message_policies,
+            missed(stage, private),
         )
 
 

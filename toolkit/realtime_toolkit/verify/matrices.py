@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.access import Cell, Command
     from realtime_toolkit.verify.channels import ChannelCell
     from realtime_toolkit.verify.delivery import Delivery
+    from realtime_toolkit.verify.missed import Missed
     from realtime_toolkit.verify.partition import Partition
     from realtime_toolkit.verify.sent import Broadcasts
     from realtime_toolkit.verify.tables import Policy, Table
@@ -41,3 +42,5 @@ class Matrices:
     broadcasts: Broadcasts | None = None
     """``None`` where there are no private channels."""
     channel_policies: tuple[Policy, ...] = ()
+    missed: Missed | None = None
+    """``None`` where nothing is published."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from realtime_toolkit.verify.access import Access
     from realtime_toolkit.verify.ownership import Belonging
-    from realtime_toolkit.verify.seeding import World
+    from realtime_toolkit.verify.seeding import Row, World
     from realtime_toolkit.verify.tables import Column, Model, Table
 
 
@@ -31,21 +32,42 @@ class Change:
 
 def single_changes(model: Model, belonging: Belonging, world: World) -> Iterator[Change]:
     """Every single change of a row of Mallory's that some policy could notice."""
-    texts = " ".join(
-        text
-        for table in model.tables.values()
-        for policy in table.policies
-        for text in (policy.text, *policy.functions.values())
-    )
+    texts = policy_texts(model)
     for (name, who), row in world.rows.items():
         table = model.tables[name]
         if who is not Who.MALLORY or name not in belonging.owned:
             continue
         for column in table.columns:
-            if is_free(table, column, belonging) and mentioned(column.name, texts):
-                yield from (
-                    Change(name, column.name, v) for v in _values(table, column) if v != row[column.name]
-                )
+            if is_free(table, column, belonging):
+                yield from changes_of(table, column, row, texts)
+
+
+def changes_of(table: Table, column: Column, row: Row, texts: str) -> Iterator[Change]:
+    """Other values for this column of this row, where some policy (``texts``) could notice."""
+    if mentioned(column.name, texts):
+        values = dict.fromkeys((*_values(table, column), *compared(column, texts)))
+        yield from (Change(table.name, column.name, v) for v in values if v != row.get(column.name))
+
+
+def policy_texts(model: Model) -> str:
+    """All that policies say, and the functions they call."""
+    return " ".join(
+        text
+        for table in model.tables.values()
+        for policy in table.policies
+        for text in (policy.text, *policy.functions.values())
+    )
+
+
+def compared(column: Column, texts: str) -> list[str]:
+    """Texts that policies of other tables, and their functions, compare a column of this name with."""
+    if column.base not in ("text", "character varying"):
+        return []
+    name = re.escape(column.name)
+    near = re.compile(
+        rf"(?<![\w$]){name}\W*(?:::\w+)?\W*(?:=|<>|\bin\b|\bany\b)([^;]{{0,120}})", re.IGNORECASE
+    )
+    return [value for match in near.finditer(texts) for value in literals(match[1])][:12]
 
 
 def is_free(table: Table, column: Column, belonging: Belonging) -> bool:
@@ -76,11 +98,13 @@ def _values(table: Table, column: Column) -> list[str | None]:
     return list(dict.fromkeys(found))
 
 
-def update(access: Access, table: Table, change: Change, world: World) -> sql.Composed:
-    """The statement that makes the change."""
+def update(
+    access: Access, table: Table, change: Change, world: World, who: Who = Who.MALLORY
+) -> sql.Composed:
+    """The statement that makes the change, of that person's row."""
     return sql.SQL("update {} set {} = {} where {}").format(
         relation(table),
         sql.Identifier(change.column),
         literal(table, change.column, change.value),
-        access.where(table, world.rows[change.table, Who.MALLORY]),
+        access.where(table, world.rows[change.table, who]),
     )
