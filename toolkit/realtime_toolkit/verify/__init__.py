@@ -28,6 +28,7 @@ from realtime_toolkit.migrate.session import connect, is_local
 from realtime_toolkit.verify.baseline import read_baseline, without_known, write_baseline
 from realtime_toolkit.verify.catalogue import chosen, static_checks
 from realtime_toolkit.verify.config import Config, Ownership, load_config
+from realtime_toolkit.verify.dead import RLS013, dead_conditions
 from realtime_toolkit.verify.dynamic import cannot_act, run_matrices, table_names
 from realtime_toolkit.verify.formats import FORMATS, as_dict, render
 from realtime_toolkit.verify.hearing import RULES as BROADCAST
@@ -75,7 +76,16 @@ __all__ = [
 
 def rules() -> tuple[Rule, ...]:
     """Every rule there is: what ``checks`` may name by code, beginning of a code, or group."""
-    return (*(check.rule for check in static_checks()), *DYNAMIC, *BROADCAST, *MISSED, SNP001, LEK001, LINT)
+    return (
+        *(check.rule for check in static_checks()),
+        RLS013,
+        *DYNAMIC,
+        *BROADCAST,
+        *MISSED,
+        SNP001,
+        LEK001,
+        LINT,
+    )
 
 
 def verify(
@@ -111,6 +121,9 @@ def verify(
         require_tables(connection, config.expected)
         # The dynamic checks leave out what a static one has said, so all of those run; shown is what was asked.
         results = run_static(connection, static_checks(), schemas=schemas, expected=config.expected)
+        if RLS013.code in codes or codes & _DYNAMIC_CODES:
+            told = [finding for result in results for finding in result.findings]
+            results += (dead_conditions(connection, told, schemas=schemas),)
         if codes & _DYNAMIC_CODES:
             refused = _refusal(dsn, allow_writes) or cannot_act(connection)
             found = [finding for result in results for finding in result.findings]

@@ -1,4 +1,4 @@
-"""Conditions of policies that can never hold: told by the planner, which folds them away.
+"""Conditions of policies that can never hold: told by the planner, which folds them away. Read-only.
 
 Postgres plans ``select … where <condition>`` with what is known of every token put in its place, and with the table's
 constraints believed (``constraint_exclusion``). A plan that reads nothing is a proof: ``owner = null``, a level of assurance
@@ -8,60 +8,91 @@ that no token has, a status that the column's CHECK does not allow.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 
+from realtime_toolkit.shown import shown
+from realtime_toolkit.verify.catalogue import composed
 from realtime_toolkit.verify.folding import Token, alternatives, arms, folded
-from realtime_toolkit.verify.missed import Dead
-from realtime_toolkit.verify.names import mentioned
+from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
+from realtime_toolkit.verify.names import quoted
 from realtime_toolkit.verify.probing import sqlstate_of, undone
 from realtime_toolkit.verify.seeding import Who
+from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.values import literals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from realtime_toolkit.verify.session import Connection
-    from realtime_toolkit.verify.stage import Stage
-    from realtime_toolkit.verify.tables import Policy, Table
 
-_ASKS = re.compile(r"= NULL::|<> NULL::|NULL::\w+ =|\bIS NULL\b|'aal'|'role'|auth\.role\(\)|'is_anonymous'")
-_CONSTANT = re.compile(r"\(*(false|null::boolean|\d+ = \d+)\)*", re.IGNORECASE)
-"""Written to shut somebody out: no mistake."""
-_EMPTY = re.compile(r'\(*(?:[\w$]+|"(?:[^"]|"")+") IS NULL\)*')
-"""``owner_id IS NULL`` where that cannot be: it does no harm beside other alternatives."""
-
-
-def dead_policies(stage: Stage) -> Iterator[Dead]:
-    """Of every table with RLS that is no partition: there the same policies stand on each."""
-    roles = _roles(stage.connection)
-    for table in stage.model.tables.values():
-        if table.rls and table.kind == "r" and not table.partitions:
-            for policy in table.policies:
-                if policy.command in ("r", "*") and policy.using and policy.roles:
-                    yield from _dead(stage.connection, table, policy, roles)
+RLS013 = Rule(
+    "RLS013",
+    "rls",
+    "A condition of a policy can never hold",
+    "Comparing with null, with a value that the column's constraint refuses or that no token has: nobody is let in by it.",
+)
+_QUERY = Path(__file__).resolve().with_name("dead.sql")
+_HARMLESS = re.compile(
+    r'\(*(?:(?:[\w$]+|"(?:[^"]|"")+") IS NULL|false|null::boolean|\d+ = \d+)\)*', re.IGNORECASE
+)
+"""Beside other alternatives: ``owner_id IS NULL`` where that cannot be."""
 
 
-def _dead(connection: Connection, table: Table, policy: Policy, roles: frozenset[str]) -> Iterator[Dead]:
-    text = policy.using or ""
-    if _CONSTANT.fullmatch(text) or not (_ASKS.search(text) or _speaks_of_a_check(table, text)):
-        return
-    tokens = list(_tokens(policy, roles & set(literals(text))))
-    several = len(alternatives(text)) > 1
-    found = [
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    table: str
+    name: str
+    permissive: bool
+    text: str
+    roles: Sequence[str]
+
+
+def dead_conditions(
+    connection: Connection, found: Collection[Finding], *, schemas: Sequence[str] = ()
+) -> CheckResult:
+    """The verdict on all tables with RLS; of one that nobody can read RLS002 has ``found`` the same."""
+    closed = {finding.object for finding in found if finding.code == "RLS002"}
+    with snapshot(connection):
+        settings(connection, schemas)
+        connection.execute(b"set local constraint_exclusion = on")
+        try:
+            with connection.transaction():
+                asked = connection.execute(composed(_QUERY.read_text(encoding="utf-8")).encode()).fetchall()
+        except psycopg.Error as error:
+            return CheckResult(RLS013, Outcome.UNDECIDED, reason=f"the catalog: {sqlstate_of(error)}")
+        if not _is_unbound(connection):
+            reason = "connected as a role that row level security binds: its plans prove nothing"
+            return CheckResult(RLS013, Outcome.UNDECIDED, reason=reason)
+        roles = _roles(connection)
+        policies = (_Policy(*row) for row in asked)
+        findings = tuple(
+            finding
+            for policy in policies
+            if shown(policy.table) not in closed
+            for finding in _judged(connection, policy, roles)
+        )
+    return CheckResult(RLS013, Outcome.FAIL if findings else Outcome.PASS, findings)
+
+
+def _judged(connection: Connection, policy: _Policy, roles: frozenset[str]) -> Iterator[Finding]:
+    tokens = list(_tokens(policy, roles & set(literals(policy.text))))
+    top = alternatives(policy.text)
+    never = [
         arm
-        for arm in arms(text)
-        if not (several and (_EMPTY.fullmatch(arm) or _CONSTANT.fullmatch(arm)))
-        and all(_reads_nothing(connection, table, folded(arm, token)) for token in tokens)
+        for arm in arms(policy.text)
+        if not (len(top) > 1 and _HARMLESS.fullmatch(arm))
+        and all(_reads_nothing(connection, policy.table, folded(arm, token)) for token in tokens)
     ]
-    widest = tuple(arm for arm in found if not any(arm in other for other in found if other != arm))
-    if found:
-        whole = all(arm in found for arm in alternatives(text))
-        yield Dead(table.name, policy.name, policy.permissive, widest, whole)
+    widest = [arm for arm in never if not any(arm in other for other in never if other != arm)]
+    if widest:
+        yield _finding(policy, widest, whole=all(arm in never for arm in top))
 
 
-def _tokens(policy: Policy, named: frozenset[str]) -> Iterator[Token]:
+def _tokens(policy: _Policy, named: frozenset[str]) -> Iterator[Token]:
     """Every kind of token that the policy may be asked by; with the database roles that it names, too."""
     if "anon" in policy.roles:
         yield Token("anon", None)
@@ -72,15 +103,10 @@ def _tokens(policy: Policy, named: frozenset[str]) -> Iterator[Token]:
     yield from (Token(role, Who.ALICE.user_id) for role in sorted(named))
 
 
-def _speaks_of_a_check(table: Table, text: str) -> bool:
-    return "'" in text and any(mentioned(column, text) for check in table.checks for column in check.columns)
-
-
-def _reads_nothing(connection: Connection, table: Table, condition: str) -> bool:
-    query = f"explain (format json, costs off) select from only {table.name} where {condition}"
+def _reads_nothing(connection: Connection, table: str, condition: str) -> bool:
+    query = f"explain (format json, costs off) select from only {table} where {condition}"
     with undone(connection):
         try:
-            connection.execute(b"set local constraint_exclusion = on")
             row = connection.execute(query.encode()).fetchone()
         except psycopg.Error as error:
             sqlstate_of(error)
@@ -90,5 +116,43 @@ def _reads_nothing(connection: Connection, table: Table, condition: str) -> bool
 
 
 def _roles(connection: Connection) -> frozenset[str]:
-    found = connection.execute("select rolname::text from pg_catalog.pg_roles").fetchall()
+    found = connection.execute("select rolname::text from pg_roles").fetchall()
     return frozenset(name for (name,) in found)
+
+
+def _is_unbound(connection: Connection) -> bool:
+    query = "select rolbypassrls or rolsuper from pg_roles where rolname = current_user"
+    row = connection.execute(query).fetchone()
+    return bool(row and row[0])
+
+
+def _finding(policy: _Policy, never: Sequence[str], *, whole: bool) -> Finding:
+    name, text = f"policy {quoted(policy.name)} on {policy.table}", " and ".join(never)
+    why, mend = _explained(text)
+    harm = "this alternative lets nobody read"
+    if whole:
+        harm = "it lets nobody read" if policy.permissive else "it hides every row from everybody"
+    return Finding.of(
+        "RLS013",
+        Level.ERROR if whole else Level.WARNING,
+        name,
+        f"The condition {text} of the {name} can never hold ({why}): {harm}.",
+        f"-- {mend}: alter {name} using (…);",
+        f"RLS013 {name}",
+    )
+
+
+def _explained(text: str) -> tuple[str, str]:
+    """Why it never holds, and what to do."""
+    if re.search(r"(=|<>) NULL::|NULL::[\w ]+ (=|<>)", text):
+        return "nothing equals null", "ask IS NULL"
+    if "'aal'" in text:
+        return "a token's aal is aal1 or aal2", "ask for aal2"
+    if re.search(r"auth\.role\(\)|'role'", text):
+        return (
+            "a token's role is a role of the database, anon or authenticated",
+            "ask for a claim that the server sets: (select auth.jwt() -> 'app_metadata' ->> 'role')",
+        )
+    if re.search(r"auth\.uid\(\).* IS NULL", text):
+        return "a token of this role has a user", "leave the condition out"
+    return "the table's constraints refuse every such row", "write what the column can hold"

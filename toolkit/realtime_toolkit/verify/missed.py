@@ -6,18 +6,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
-    """A SELECT policy, or alternatives of it, that Postgres itself proves to hold for no row and no token."""
-
-    table: str
-    policy: str
-    permissive: bool
-    arms: tuple[str, ...]
-    whole: bool
-    """The policy has no other alternative."""
-
-
-@dataclass(frozen=True, slots=True)
 class Blind:
     """A reader whom the policies of a table mean to let in and who sees nothing, for what they ask hides from him."""
 
@@ -78,7 +66,6 @@ class Unlike:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    dead: tuple[Dead, ...] = ()
     blind: tuple[Blind, ...] = ()
     barred: tuple[Barred, ...] = ()
     poison: tuple[Poison, ...] = ()

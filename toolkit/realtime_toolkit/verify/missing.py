@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING
 
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
+from realtime_toolkit.verify.names import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from realtime_toolkit.verify.matrices import Matrices
-    from realtime_toolkit.verify.missed import Dead, Gone, Missed
+    from realtime_toolkit.verify.missed import Gone, Missed
 
-RLS013 = Rule(
-    "RLS013",
-    "rls",
-    "A condition of a policy can never hold",
-    "Comparing with null, with a value that the column's constraint refuses or a token never has: nobody is let in by it.",
-)
 DLV002 = Rule(
     "DLV002",
     "delivery",
@@ -46,9 +41,9 @@ DLV005 = Rule(
     "One raising policy loses Realtime's whole poll batch, for every table and subscriber.",
 )
 DLV006 = Rule("DLV006", "delivery", "A policy compares two spellings of the same thing as they are")
-RULES = (RLS013, DLV002, DLV003, DLV004, DLV005, DLV006)
+RULES = (DLV002, DLV003, DLV004, DLV005, DLV006)
 
-_CLOSED = frozenset({"RLS002", "RLS005", "RLS006", "RLS007", "RLS012", "RLS013", "RLS014", "PUB011"})
+_CLOSED = frozenset({"RLS002", "RLS005", "RLS006", "RLS007", "RLS012", "RLS013", "PUB011"})
 """Where these say already why nobody reads."""
 _RAISING = frozenset({"ACC003", "RLS005", "RLS006", "RLS007"})
 
@@ -59,13 +54,9 @@ def judge_missed(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckRes
     if missed is None:
         return tuple(CheckResult(rule, Outcome.SKIPPED, reason="no table is published") for rule in RULES)
     objects = _codes(found, matrices)
-    dead = tuple(_dead(missed, objects))
-    for finding, each in zip(dead, missed.dead, strict=False):
-        objects.setdefault(each.table, set()).add(finding.code)
     open_ones = sorted(name for name in matrices.failed if name in _published(matrices))
     reason = f"for the same reasons as ACC001: {', '.join(open_ones)}" if open_ones else ""
     return (
-        _verdict(RLS013, dead, ""),
         _verdict(DLV002, _blind(missed, objects), reason),
         _verdict(DLV003, _barred(missed, objects), reason),
         _verdict(DLV004, _gone(missed), reason),
@@ -91,51 +82,6 @@ def _codes(found: Iterable[Finding], matrices: Matrices) -> dict[str, set[str]]:
         there = shown(name)
         codes[name] = {f.code for f in told if f.object == there or f.object.endswith(f" on {there}")}
     return codes
-
-
-def _dead(missed: Missed, codes: Mapping[str, set[str]]) -> Iterator[Finding]:
-    for dead in missed.dead:
-        if "RLS002" in codes.get(dead.table, ()):
-            continue
-        name = f"policy {_quoted(dead.policy)} on {dead.table}"
-        what = " and ".join(dead.arms)
-        harm = (
-            "it lets nobody read"
-            if dead.whole and dead.permissive
-            else "it hides every row from everybody"
-            if dead.whole
-            else "this alternative lets nobody read"
-        )
-        yield Finding.of(
-            "RLS013",
-            Level.ERROR if dead.whole else Level.WARNING,
-            name,
-            f"The condition {what} of the {name} can never hold ({_why(dead)}): {harm}.",
-            f"-- {_mend(dead)}: alter policy {_quoted(dead.policy)} on {dead.table} using (…);",
-            f"RLS013 {name}",
-        )
-
-
-def _why(dead: Dead) -> str:
-    text = " ".join(dead.arms)
-    if re.search(r"(=|<>) NULL::|NULL::\w+ (=|<>)", text):
-        return "nothing equals null"
-    if re.search(r"'aal'", text):
-        return "a token's aal is aal1 or aal2"
-    if re.search(r"auth\.role\(\)|'role'", text):
-        return "the role of a token is a role of the database, as anon and authenticated are"
-    if re.search(r"auth\.uid\(\).*IS NULL", text):
-        return "a token of this role has a user"
-    return "a constraint of the table refuses every such row"
-
-
-def _mend(dead: Dead) -> str:
-    text = " ".join(dead.arms)
-    if "NULL::" in text:
-        return "ask IS NULL"
-    if re.search(r"auth\.role\(\)|'role'", text):
-        return "ask for a claim that the server sets, (auth.jwt() -> 'app_metadata' ->> 'role')"
-    return "write what the column or the token can hold"
 
 
 def _blind(missed: Missed, codes: Mapping[str, set[str]]) -> Iterator[Finding]:
@@ -226,8 +172,4 @@ def _unlike(missed: Missed) -> Iterator[Finding]:
 
 
 def _policies(names: Sequence[str]) -> str:
-    return f"{'the policies' if len(names) != 1 else 'the policy'} {', '.join(map(_quoted, names))}"
-
-
-def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[a-z_][a-z0-9_$]*", name) else '"' + name.replace('"', '""') + '"'
+    return f"{'the policies' if len(names) != 1 else 'the policy'} {', '.join(map(quoted, names))}"

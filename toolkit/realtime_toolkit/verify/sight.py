@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.verify.blind import barred, blind
-from realtime_toolkit.verify.dead import dead_policies
 from realtime_toolkit.verify.missed import Missed
 from realtime_toolkit.verify.moving import gone
 from realtime_toolkit.verify.poison import poison
@@ -25,7 +24,6 @@ def missed(stage: Stage, channels: Channels | None) -> Missed | None:
     reading = Reading(stage)
     moved = tables if publication.update else ()
     return Missed(
-        tuple(dead_policies(stage)),
         tuple(blind(reading, tables)),
         tuple(barred(reading, tables)),
         tuple(poison(reading, tables)),
