@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _MARK = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[()]| AND | OR | = | FROM | AS [\w"]+$""")
 _CALL = re.compile(r"\((auth\.\w+\(\))\)")
 _SCALAR = "( SELECT "
+_CLAIMS = re.compile(r"\(current_setting\('request\.jwt\.claims'::text(?:, true)?\)\)::jsonb?|auth\.jwt\(\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ def arms(text: str) -> Iterator[str]:
         for part in _parts(_bare(each), " AND "):
             if len(alternatives(part)) > 1:
                 yield from arms(part)
+
+
+def conditions(text: str) -> list[str]:
+    """What an expression is joined of by AND, at the top; itself where it is not."""
+    return _parts(_bare(text), " AND ")
 
 
 def comparisons(text: str) -> Iterator[tuple[str, str]]:
@@ -72,6 +78,7 @@ def folded(text: str, token: Token) -> str:
     """The expression with what this token says in place of the calls that ask it."""
     user = "NULL::uuid" if token.user is None else f"'{token.user}'::uuid"
     text = unwrapped(text).replace("auth.uid()", user).replace("auth.role()", f"'{token.role}'::text")
+    text = _CLAIMS.sub("auth.jwt()", text).replace("CURRENT_USER", f"'{token.role}'::name")
     claims = {"aal": token.aal, "role": token.role, "is_anonymous": str(token.anonymous).lower()}
     for name, value in claims.items():
         text = text.replace(f"auth.jwt() ->> '{name}'::text", f"'{value}'::text")

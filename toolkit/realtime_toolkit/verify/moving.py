@@ -18,7 +18,7 @@ from realtime_toolkit.verify.names import mentioned, parts
 from realtime_toolkit.verify.probing import Answer, Result, identity, sqlstate_of, undone
 from realtime_toolkit.verify.seeding import Who
 from realtime_toolkit.verify.values import literals
-from realtime_toolkit.verify.variation import compared
+from realtime_toolkit.verify.variation import changes_of, compared, is_free, update
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -183,8 +183,8 @@ class _Mover:
         assert first is not None
         assert step is not None
         losing = [p for p in seen if not self._still_sees(p, who, (first, step))]
-        for by, writer in self._writers(state, who, value) if losing else ():
-            told = self._told(writer, (first,), step, losing)
+        for by, writer, prepared in self._writers(state, who, value) if losing else ():
+            told = self._told(writer, (first, *prepared), step, losing)
             if told is not None and len(told) < len(losing):
                 readers = tuple(dict.fromkeys(p.role for p in losing if p not in told))
                 yield Gone(self._table.name, self._guilty(state.column), place, value, by, readers)
@@ -196,13 +196,34 @@ class _Mover:
         result: Result = self._reading.sees(person, look, steps)
         return result.answer is not Answer.DENY or bool(result.sqlstate)
 
-    def _writers(self, state: _State, who: Who, value: str | None) -> Iterator[tuple[str, Actor | None]]:
+    def _writers(
+        self, state: _State, who: Who, value: str | None
+    ) -> Iterator[tuple[str, Actor | None, tuple[Statement, ...]]]:
         """Who can make that change: functions that do, and people whom the policies let; ``None`` stands for ourselves."""
         for name, body in self._bodies:
             if not _SENDS.search(body) and _sets(body, state, value):
-                yield f"{name}()", None
-        for person in (self._stage.person(who), self._stage.person(Who.BOB)):
-            yield "authenticated", person
+                yield f"{name}()", None, ()
+        for each in dict.fromkeys((who, Who.BOB)):
+            yield "authenticated", self._stage.person(each), ()
+        for step in self._promotions(state.table):
+            yield "authenticated", self._stage.person(Who.BOB), (step,)
+
+    def _promotions(self, table: Table) -> Iterator[Statement]:
+        """What makes Bob somebody who may change the row: a role, a flag in a table that the policies for UPDATE ask."""
+        texts = "\n".join(
+            text
+            for policy in table.policies
+            if policy.speaks("w", "authenticated") and policy.permissive
+            for text in (policy.using or "", *policy.functions.values())
+        )
+        for other in self._reading.asked(table):
+            row = self._stage.seeder.world.rows.get((other.name, Who.BOB))
+            for column in (
+                other.columns if row is not None and mentioned(parts(other.name)[-1], texts) else ()
+            ):
+                if is_free(other, column, self._stage.belonging):
+                    for change in list(changes_of(other, column, row or {}, texts))[:_MOST_VALUES]:
+                        yield update(self._stage.access, other, change, self._stage.seeder.world, Who.BOB)
 
     def _told(
         self, writer: Actor | None, before: Sequence[Statement], step: Statement, losing: Sequence[Actor]
@@ -244,10 +265,12 @@ def _sets(body: str, state: _State, value: str | None) -> bool:
 def _written(body: str, state: _State) -> Iterator[str]:
     """What UPDATEs of the table in the body assign to the column."""
     table, column = re.escape(parts(state.table.name)[-1]), re.escape(state.column.name)
-    for update in re.finditer(
+    for statement in re.finditer(
         rf'\bupdate\s+(?:only\s+)?(?:[\w"]+\.)?"?{table}"?\b([^;]*)', body, re.IGNORECASE
     ):
-        assigned = re.search(rf'\bset\b.*?(?<![\w.]){column}"?\s*=\s*([^,;]*)', update[1], re.I | re.DOTALL)
+        assigned = re.search(
+            rf'\bset\b.*?(?<![\w.]){column}"?\s*=\s*([^,;]*)', statement[1], re.I | re.DOTALL
+        )
         if assigned is not None:
             yield assigned[1]
 
