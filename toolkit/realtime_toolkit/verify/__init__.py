@@ -30,6 +30,7 @@ from realtime_toolkit.verify.baseline import read_baseline, without_known, write
 from realtime_toolkit.verify.bodies import FUN003, run_bodies
 from realtime_toolkit.verify.catalogue import chosen, static_checks
 from realtime_toolkit.verify.config import Config, Ownership, load_config, served_schemas
+from realtime_toolkit.verify.dead import RLS013, dead_conditions
 from realtime_toolkit.verify.dynamic import cannot_act, run_matrices, table_names
 from realtime_toolkit.verify.formats import FORMATS, as_dict, render
 from realtime_toolkit.verify.hearing import RULES as BROADCAST
@@ -38,6 +39,8 @@ from realtime_toolkit.verify.judging import DYNAMIC, judge, table_of
 from realtime_toolkit.verify.leaks import LEK001, SECONDS, hunt
 from realtime_toolkit.verify.linting import LINT, installed, run_pgrls
 from realtime_toolkit.verify.matrices import Matrices
+from realtime_toolkit.verify.missing import RULES as MISSED
+from realtime_toolkit.verify.missing import judge_missed
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Report, Rule
 from realtime_toolkit.verify.session import require_schemas, require_tables, server_version, translated
 from realtime_toolkit.verify.snapshot import SNP001, compare, read_snapshot, snapshot_text, write_snapshot
@@ -75,7 +78,17 @@ __all__ = [
 
 def rules() -> tuple[Rule, ...]:
     """Every rule there is: what ``checks`` may name by code, beginning of a code, or group."""
-    return (*(check.rule for check in static_checks()), FUN003, *DYNAMIC, *BROADCAST, SNP001, LEK001, LINT)
+    return (
+        *(check.rule for check in static_checks()),
+        FUN003,
+        RLS013,
+        *DYNAMIC,
+        *BROADCAST,
+        *MISSED,
+        SNP001,
+        LEK001,
+        LINT,
+    )
 
 
 def verify(
@@ -117,6 +130,9 @@ def verify(
         # The dynamic checks leave out what a static one has said, so all of those run; shown is what was asked.
         results = run_static(connection, static_checks(), schemas=schemas, expected=config.expected)
         results += (run_bodies(connection, schemas=schemas),)
+        if RLS013.code in codes or codes & _DYNAMIC_CODES:
+            static = [finding for result in results for finding in result.findings]
+            results += (dead_conditions(connection, static, schemas=schemas),)
         if codes & _DYNAMIC_CODES:
             refused = _refusal(dsn, allow_writes) or cannot_act(connection)
             found = [finding for result in results for finding in result.findings]
@@ -128,8 +144,9 @@ def verify(
                 results += judged + judge_broadcasts(
                     matrices.broadcasts, matrices.channels, matrices.channel_policies, found
                 )
+                results += judge_missed(matrices, found)
             else:
-                results += tuple(_skipped(rule, refused) for rule in (*DYNAMIC, *BROADCAST))
+                results += tuple(_skipped(rule, refused) for rule in (*DYNAMIC, *BROADCAST, *MISSED))
             results += _compared(matrices, snapshot, refused)
             if LEK001.code in codes and (leaks > 0 or checks):
                 tables = matrices.tables if matrices else {}
@@ -153,7 +170,7 @@ def verify(
 
 _OPEN = frozenset({"ACC001", "ACC002", "RLS001", "RLS010", "RLS011", "RLS012", "PUB010"})
 """What tells of a table that strangers reach its rows: the leak hunt need not."""
-_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, *BROADCAST, SNP001, LEK001))
+_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, *BROADCAST, *MISSED, SNP001, LEK001))
 
 
 def pgtap(

@@ -188,6 +188,9 @@ class Access:
     def where(self, table: Table, row: Row) -> Statement:
         """What names this row: its key, or all of it."""
         columns = table.key or tuple(c.name for c in table.columns if row.get(c.name) is not None)
+        if not columns:  # a row of nulls
+            columns = tuple(c.name for c in table.columns)
+            return sql.SQL(" and ").join(sql.SQL("{} is null").format(sql.Identifier(c)) for c in columns)
         return sql.SQL(" and ").join(equals(table, name, row[name]) for name in columns)
 
     def ways(

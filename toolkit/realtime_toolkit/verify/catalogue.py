@@ -65,6 +65,11 @@ def _read(path: Path, facts: str) -> StaticCheck:
     return StaticCheck(Rule(path.stem, GROUPS[path.stem[:3]], header["title"], why), _compose(facts, body))
 
 
+def composed(query: str) -> str:
+    """The query with the relations of the facts that it needs before it."""
+    return _compose(facts(), query)
+
+
 def _compose(facts: str, body: str) -> str:
     """One statement: those of the facts' relations that it needs, its own, and its query."""
     own = _WITH.match(body)

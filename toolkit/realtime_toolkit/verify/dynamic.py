@@ -26,6 +26,7 @@ from realtime_toolkit.verify.sending import broadcasts
 from realtime_toolkit.verify.sent import Broadcasts
 from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.sharing import Door, is_design
+from realtime_toolkit.verify.sight import missed
 from realtime_toolkit.verify.stage import Stage, staged
 from realtime_toolkit.verify.tables import read_model
 from realtime_toolkit.verify.variation import Change, is_free, policy_texts, single_changes, update
@@ -79,6 +80,7 @@ def run_matrices(
             delivered += deliveries.of(table)
         channels: list[ChannelCell] = []
         sent: Broadcasts | None = None
+        private: Channels | None = None
         if stage.model.has_messages:
             topics = find_topics(stage.model, stage.belonging, stage.seeder.world, config)
             private = Channels(connection, stage.belonging, stage.seeder.world, config)
@@ -105,6 +107,7 @@ def run_matrices(
             ),
             walls=find_openings(connection, stage.model, stage.belonging, stage.seeder.world, schemas),
             disclosed=find_disclosed(connection, stage.model),
+            missed=missed(stage, private),
         )
 
 

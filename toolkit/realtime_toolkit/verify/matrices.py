@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.channels import ChannelCell
     from realtime_toolkit.verify.deeds import Wrong
     from realtime_toolkit.verify.delivery import Delivery
+    from realtime_toolkit.verify.missed import Missed
     from realtime_toolkit.verify.partition import Partition
     from realtime_toolkit.verify.sent import Broadcasts
     from realtime_toolkit.verify.tables import Policy, Table
@@ -54,3 +55,5 @@ class Matrices:
     """Policies that open what others keep."""
     disclosed: tuple[str, ...] = ()
     """Tables that everybody reads, with a secret in a row."""
+    missed: Missed | None = None
+    """``None`` where nothing is published."""

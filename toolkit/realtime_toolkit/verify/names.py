@@ -15,6 +15,11 @@ def plain(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
+def quoted(name: str) -> str:
+    """The name as an expression writes it; a keyword, too, as it is."""
+    return name if _UNQUOTED.fullmatch(name) and name == name.lower() else '"' + name.replace('"', '""') + '"'
+
+
 def parts(qualified: str) -> tuple[str, ...]:
     """The names of ``public."My.Notes"``: ``public`` and ``My.Notes``."""
     return tuple(map(plain, _EACH.findall(qualified)))

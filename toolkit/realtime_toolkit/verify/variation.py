@@ -45,7 +45,7 @@ def single_changes(model: Model, belonging: Belonging, world: World) -> Iterator
 def changes_of(table: Table, column: Column, row: Row, texts: str) -> Iterator[Change]:
     """Other values for this column of this row, where some policy (``texts``) could notice."""
     if mentioned(column.name, texts):
-        values = dict.fromkeys((*_values(table, column), *_compared(column, texts)))
+        values = dict.fromkeys((*_values(table, column), *compared(column, texts)))
         yield from (Change(table.name, column.name, v) for v in values if v != row.get(column.name))
 
 
@@ -59,7 +59,7 @@ def policy_texts(model: Model) -> str:
     )
 
 
-def _compared(column: Column, texts: str) -> list[str]:
+def compared(column: Column, texts: str) -> list[str]:
     """Texts that policies of other tables, and their functions, compare a column of this name with."""
     if column.base not in ("text", "character varying"):
         return []

@@ -30,6 +30,8 @@ where t.rls and exists (select from publication where pubdelete)
          select from own_column o
          where o.relid = t.relid and o.attnum = any (k.cols) and o.attnum <> c.attnum
            and (o.has_default or o.identity <> '' or o.name ~* '^(id|uuid)$'))))
-     and c.name !~* '(^|_)(id|uid|uuid|guid|ulid|nanoid|cuid|ksuid|hash|digest|key)$')
+     and c.name !~* '(^|_)(id|uid|uuid|guid|ulid|nanoid|cuid|ksuid|hash|digest)$'
+     -- Names of things rather than of people.
+     and c.name !~* '(^|_)(key|path|slug|sku|symbol|tag|topic|kind|type|locale|lang|language|currency|country|region|zone|version)$')
     or c.name ~* '(e?mail|phone|mobile|ssn|social_?security|passport|national|tax_?(id|no|number)|iban|card|licen[cs]e|plate|isbn)'
   )

@@ -7,8 +7,8 @@
 -- reduced again and again: a (select …) without FROM and without # disappears, any other group leaves the marks in it.
 with expression as (
   select p.policy, e.part,
-    regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(e.expr,
-      '''[^'']*''', '''''', 'g'),
+    regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(translate(regexp_replace(e.expr,
+      '''[^'']*''', '''''', 'g'), '@#', '~~'),  -- operators such as @> are no marks
       case when quote_ident(t.name) = t.name then '\m' else '' end
         || regexp_replace(quote_ident(t.name), '[][\\(){}.*+?^$|]', '\\\&', 'g') || '\.', '#', 'g'),
       '"([^"]|"")*"', 'q', 'g'),
