@@ -32,7 +32,7 @@ from realtime_toolkit.verify.dynamic import cannot_act, run_matrices, table_name
 from realtime_toolkit.verify.formats import FORMATS, as_dict, render
 from realtime_toolkit.verify.hearing import RULES as BROADCAST
 from realtime_toolkit.verify.hearing import judge_broadcasts
-from realtime_toolkit.verify.judging import DYNAMIC, judge
+from realtime_toolkit.verify.judging import DYNAMIC, codes_by_table, judge
 from realtime_toolkit.verify.leaks import LEK001, hunt
 from realtime_toolkit.verify.linting import LINT, installed, run_pgrls
 from realtime_toolkit.verify.matrices import Matrices
@@ -42,6 +42,8 @@ from realtime_toolkit.verify.snapshot import SNP001, compare, read_snapshot, sna
 from realtime_toolkit.verify.sources import Sources
 from realtime_toolkit.verify.static import run_static
 from realtime_toolkit.verify.tap import pgtap_script
+from realtime_toolkit.verify.trusting import RULES as KEEPING
+from realtime_toolkit.verify.trusting import judge_keeping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +75,7 @@ __all__ = [
 
 def rules() -> tuple[Rule, ...]:
     """Every rule there is: what ``checks`` may name by code, beginning of a code, or group."""
-    return (*(check.rule for check in static_checks()), *DYNAMIC, *BROADCAST, SNP001, LEK001, LINT)
+    return (*(check.rule for check in static_checks()), *DYNAMIC, *BROADCAST, *KEEPING, SNP001, LEK001, LINT)
 
 
 def verify(
@@ -120,8 +122,9 @@ def verify(
                 results += judged + judge_broadcasts(
                     matrices.broadcasts, matrices.channels, matrices.channel_policies, found
                 )
+                results += judge_keeping(matrices.keeping, codes_by_table(found, matrices.tables))
             else:
-                results += tuple(_skipped(rule, refused) for rule in (*DYNAMIC, *BROADCAST))
+                results += tuple(_skipped(rule, refused) for rule in (*DYNAMIC, *BROADCAST, *KEEPING))
             results += _compared(matrices, snapshot, refused)
             if LEK001.code in codes and checks:  # long, and what it finds may be meant: only when asked for
                 results += (
@@ -138,7 +141,7 @@ def verify(
     return without_known(report, baseline)
 
 
-_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, *BROADCAST, SNP001, LEK001))
+_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, *BROADCAST, *KEEPING, SNP001, LEK001))
 
 
 def pgtap(

@@ -7,12 +7,18 @@ import re
 NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 """One name, for a regular expression without named groups of its own."""
 _UNQUOTED = re.compile(r"[^\W\d][\w$]*")
+_SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
 _EACH = re.compile(NAME)
 
 
 def plain(name: str) -> str:
     """A name without its quotes: ``"My ""best"" notes"`` is ``My "best" notes``."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def quoted(name: str) -> str:
+    """In quotes where it needs them; a name that is a keyword gets none."""
+    return name if _SIMPLE.fullmatch(name) else '"' + name.replace('"', '""') + '"'
 
 
 def parts(qualified: str) -> tuple[str, ...]:
