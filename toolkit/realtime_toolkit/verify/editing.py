@@ -76,16 +76,17 @@ class Editor:
         listed = sql.SQL(", ").join(assignments)
         return sql.SQL("update {} set {} where {}").format(relation(self._table), listed, self._where)
 
-    def upsert(self, row: Mapping[str, sql.Composable], values: Mapping[str, sql.Composable]) -> Statement:
-        """As PostgREST writes one; ``row`` has the key of the row that is there."""
+    def upsert(self, row: Mapping[str, sql.Composable], column: str) -> Statement:
+        """The row inserted again, as PostgREST does it: on conflict with itself that column is set."""
         return sql.SQL(
-            "insert into {} as t ({}) overriding system value values ({}) on conflict ({}) do update set {}"
+            "insert into {} ({}) overriding system value values ({}) on conflict ({}) do update set {} = excluded.{}"
         ).format(
             relation(self._table),
             sql.SQL(", ").join(map(sql.Identifier, row)),
             sql.SQL(", ").join(row.values()),
             sql.SQL(", ").join(map(sql.Identifier, self._table.key)),
-            sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.Identifier(c), v) for c, v in values.items()),
+            sql.Identifier(column),
+            sql.Identifier(column),
         )
 
     def made(self, person: Actor | None, *statements: Statement) -> Seen | None:

@@ -223,11 +223,11 @@ class _Probe:
         name = column.name
         those = [(change, seen, "") for change, seen in changes.items()]
         still = () if name in self._extra else tuple(_stills(name, those))
-        landed = [change for change, seen in changes.items() if seen.landed(change.column)]
+        landed = [(change, seen) for change, seen in changes.items() if seen.landed(change.column)]
         always = len([s for s in still if s.pace is Pace.STUCK]) == len(landed)
         if not still and name not in self._extra:
             others = [(*made, role) for role, made in landings.items() if made is not None]
-            still = tuple(_stills(name, others)) or tuple(self._upserted(column, landed))
+            still = tuple(_stills(name, others)) or tuple(self._upserted(column, *landed[0]))
         by_clients = {role: made[0] for role, made in landings.items() if made and role in _CLIENTS}
         return Kept(
             self._table.name,
@@ -241,7 +241,7 @@ class _Probe:
             triggers=tuple(t.name for t in self._triggers if writes(t.text, name)),
         )
 
-    def _upserted(self, column: Column, landed: Sequence[Alteration]) -> Iterator[Still]:
+    def _upserted(self, column: Column, change: Alteration, seen: Seen) -> Iterator[Still]:
         """The row inserted again, on conflict with itself."""
         if not self._table.key:
             return
@@ -251,12 +251,11 @@ class _Probe:
             for c in self._table.columns
             if c.name not in kept and (c.identity or not c.generated)
         }
-        for change in landed[:1]:
-            seen = self._editor.made(
-                None, *(self._editor.upsert(row, {change.column: value}) for value in change.values)
-            )
-            if seen is not None:
-                yield from (Still(UPSERT, still.pace) for still in _stills(column.name, [(change, seen, "")]))
+        values = (literal(self._table, change.column, look.values[change.column]) for look in seen.looks[1:3])
+        again = (self._editor.upsert({**row, change.column: value}, change.column) for value in values)
+        made = self._editor.made(None, *again)
+        if made is not None:
+            yield from (Still(UPSERT, still.pace) for still in _stills(column.name, [(change, made, "")]))
 
     def _given_on_update(self, column: Column, by_clients: Mapping[str, Alteration]) -> Iterator[Given]:
         for role, change in by_clients.items():

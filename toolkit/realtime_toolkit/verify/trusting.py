@@ -191,8 +191,13 @@ def _through(kept: Kept) -> str:
 
 def _mend(kept: Kept) -> str:
     """A trigger that runs after the others and believes none of them; in an INSERT everything of OLD is null."""
+    if kept.still and kept.still[0].column == UPSERT:
+        return "-- an INSERT must not take the place of the row that is there: let ON CONFLICT DO UPDATE change it"
     schema, table = parts(kept.table)
-    name, column = quoted(f"zz_keep_{table}_{kept.column}"[:63]), quoted(kept.column)
+    last = f"zz_keep_{table}_{kept.column}"[:50]
+    while any(trigger >= last for trigger in kept.triggers):
+        last = f"z{last}"
+    name, column = quoted(last), quoted(kept.column)
     value = (
         f"coalesce(old.{column}, 0) + 1"
         if kept.counts
