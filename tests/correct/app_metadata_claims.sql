@@ -20,7 +20,7 @@ begin
   new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');
   return new;
 end $$;
-create trigger keep_time before update on public.appointments for each row execute function public.keep_time();
+create trigger keep_time before insert or update on public.appointments for each row execute function public.keep_time();
 
 alter table public.clinics enable row level security;
 alter table public.appointments enable row level security;

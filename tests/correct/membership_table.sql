@@ -37,7 +37,7 @@ begin
   new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');
   return new;
 end $$;
-create trigger touch before update on public.projects for each row execute function public.touch_project();
+create trigger touch before insert or update on public.projects for each row execute function public.touch_project();
 
 revoke all on public.teams, public.team_members, public.projects from anon;
 alter table public.teams enable row level security;

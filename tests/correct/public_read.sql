@@ -25,7 +25,7 @@ begin
   new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');
   return new;
 end $$;
-create trigger posts_touch before update on public.posts for each row execute function public.touch();
+create trigger posts_touch before insert or update on public.posts for each row execute function public.touch();
 
 alter table public.authors enable row level security;
 alter table public.posts enable row level security;

@@ -18,6 +18,7 @@ begin
   new.updated_at := greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');
   return new;
 end $$;
+create trigger tickets_stamp before insert on public.tickets for each row execute function public.tickets_touch();
 create trigger tickets_touch before update on public.tickets
   for each row when (old.* is distinct from new.*) execute function public.tickets_touch();
 

@@ -35,8 +35,8 @@ begin
   new.updated_at = greatest(clock_timestamp(), old.updated_at + interval '1 microsecond');
   return new;
 end $$;
-create trigger set_updated_at before update on public.orders for each row execute function public.set_updated_at();
-create trigger set_updated_at before update on public.order_lines for each row execute function public.set_updated_at();
+create trigger set_updated_at before insert or update on public.orders for each row execute function public.set_updated_at();
+create trigger set_updated_at before insert or update on public.order_lines for each row execute function public.set_updated_at();
 
 alter table public.tenants enable row level security;
 alter table public.tenant_users enable row level security;

@@ -31,6 +31,7 @@ from realtime_toolkit.verify.catalogue import chosen, static_checks
 from realtime_toolkit.verify.config import Config
 from realtime_toolkit.verify.delivery import Delivery, Event
 from realtime_toolkit.verify.judging import table_of
+from realtime_toolkit.verify.kept import Keeping
 from realtime_toolkit.verify.linting import _table
 from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.ownership import find_belonging
@@ -154,7 +155,7 @@ def test_a_baseline_sets_the_known_apart_and_can_be_written_again(tmp_path: Path
 
 def received(*columns: str) -> Matrices:
     made = Delivery("public.t", "anon", Event.INSERT, Whose.OWN, columns)
-    return Matrices({}, (), (made,), (), (), frozenset(), {})
+    return Matrices({}, (), (made,), (), Keeping(), frozenset(), {})
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from realtime_toolkit.verify.dynamic import cannot_act, run_matrices, table_name
 from realtime_toolkit.verify.formats import FORMATS, as_dict, render
 from realtime_toolkit.verify.hearing import RULES as BROADCAST
 from realtime_toolkit.verify.hearing import judge_broadcasts
-from realtime_toolkit.verify.judging import DYNAMIC, judge, table_of
+from realtime_toolkit.verify.judging import DYNAMIC, codes_by_table, judge, table_of
 from realtime_toolkit.verify.leaks import LEK001, SECONDS, hunt
 from realtime_toolkit.verify.linting import LINT, installed, run_pgrls
 from realtime_toolkit.verify.matrices import Matrices
@@ -47,6 +47,8 @@ from realtime_toolkit.verify.snapshot import SNP001, compare, read_snapshot, sna
 from realtime_toolkit.verify.sources import Sources
 from realtime_toolkit.verify.static import run_static
 from realtime_toolkit.verify.tap import pgtap_script
+from realtime_toolkit.verify.trusting import RULES as KEEPING
+from realtime_toolkit.verify.trusting import judge_keeping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +87,7 @@ def rules() -> tuple[Rule, ...]:
         *DYNAMIC,
         *BROADCAST,
         *MISSED,
+        *KEEPING,
         SNP001,
         LEK001,
         LINT,
@@ -145,8 +148,11 @@ def verify(
                     matrices.broadcasts, matrices.channels, matrices.channel_policies, found
                 )
                 results += judge_missed(matrices, found)
+                results += judge_keeping(matrices.keeping, codes_by_table(found, matrices.tables))
             else:
-                results += tuple(_skipped(rule, refused) for rule in (*DYNAMIC, *BROADCAST, *MISSED))
+                results += tuple(
+                    _skipped(rule, refused) for rule in (*DYNAMIC, *BROADCAST, *MISSED, *KEEPING)
+                )
             results += _compared(matrices, snapshot, refused)
             if LEK001.code in codes and (leaks > 0 or checks):
                 tables = matrices.tables if matrices else {}
@@ -170,7 +176,7 @@ def verify(
 
 _OPEN = frozenset({"ACC001", "ACC002", "RLS001", "RLS010", "RLS011", "RLS012", "PUB010"})
 """What tells of a table that strangers reach its rows: the leak hunt need not."""
-_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, *BROADCAST, *MISSED, SNP001, LEK001))
+_DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, *BROADCAST, *MISSED, *KEEPING, SNP001, LEK001))
 
 
 def pgtap(

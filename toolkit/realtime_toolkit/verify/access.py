@@ -14,7 +14,7 @@ from realtime_toolkit.verify.seeding import Who, equals, insert_statement, relat
 from realtime_toolkit.verify.tables import hanging_on, in_dependency_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.ownership import Belonging
@@ -77,6 +77,8 @@ class Probe:
 
     statement: Statement
     before: tuple[Statement, ...] = ()
+    given: Mapping[str, str | None] | None = None
+    """What an INSERT spells out."""
 
 
 class Access:
@@ -256,8 +258,8 @@ class Access:
         statement = insert_statement(table, given)
         taken = made is None or (table.key and all(made[name] == seeded[name] for name in table.key))
         if taken:
-            return Probe(statement, (*self.removals(table, who), self.removal(table, seeded)))
-        return Probe(statement)
+            return Probe(statement, (*self.removals(table, who), self.removal(table, seeded)), given)
+        return Probe(statement, given=given)
 
     def removals(self, table: Table, who: Who) -> Iterator[Statement]:
         """Takes away what hangs on that person's row in this table, the farthest first."""

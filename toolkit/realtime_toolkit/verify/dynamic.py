@@ -7,7 +7,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg import sql
 
 from realtime_toolkit.verify.access import Cell, Command, Probe, Whose
 from realtime_toolkit.verify.attempts import Attempts
@@ -16,12 +15,13 @@ from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
 from realtime_toolkit.verify.disclosed import find_disclosed
+from realtime_toolkit.verify.keeping import keeping
 from realtime_toolkit.verify.leaders import Leaders
 from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.names import mentioned
 from realtime_toolkit.verify.ordinary import asks, role_changes
 from realtime_toolkit.verify.probing import Answer, attempt
-from realtime_toolkit.verify.seeding import Who, relation
+from realtime_toolkit.verify.seeding import Who
 from realtime_toolkit.verify.sending import broadcasts
 from realtime_toolkit.verify.sent import Broadcasts
 from realtime_toolkit.verify.session import settings, snapshot
@@ -29,13 +29,12 @@ from realtime_toolkit.verify.sharing import Door, is_design
 from realtime_toolkit.verify.sight import missed
 from realtime_toolkit.verify.stage import Stage, staged
 from realtime_toolkit.verify.tables import read_model
-from realtime_toolkit.verify.variation import Change, is_free, policy_texts, single_changes, update
+from realtime_toolkit.verify.variation import Change, policy_texts, single_changes, update
 from realtime_toolkit.verify.walls import find_openings
 from realtime_toolkit.verify.writing import wrongs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
-    from datetime import datetime
 
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.deeds import Wrong
@@ -91,7 +90,7 @@ def run_matrices(
             access=tuple(access),
             deliveries=tuple(delivered),
             channels=tuple(channels),
-            unmoved=tuple(_unmoved(stage)),
+            keeping=keeping(stage),
             governed=governed,
             failed=_failed(stage, access, led),
             moving=stage.moving,
@@ -241,57 +240,3 @@ def _reads_own(cell: Cell) -> bool:
     mine = cell.role == "authenticated" and cell.whose in (Whose.OWN, Whose.SAME_TENANT)
     # What raises is told as a finding.
     return mine and cell.command is Command.SELECT and cell.result.answer in (Answer.ALLOW, Answer.RAISES)
-
-
-def _unmoved(stage: Stage) -> Iterator[tuple[str, str, str]]:
-    """Changes after which, in one transaction, the second of two updates left updated_at where it was."""
-    for table in stage.model.published:
-        kept = [c.name for c in table.columns if c.name == "updated_at" and c.base.startswith("timestamp")]
-        whose = stage.access.rows_of(table)
-        if kept and whose:
-            column = next(_standing_still(stage, table, whose[0], kept[0]), None)
-            if column is not None:
-                yield table.name, kept[0], column
-
-
-_CHANGES = {
-    "boolean": "not {0}",
-    "text": "{0} || '.'",
-    "character varying": "overlay({0} placing 'y' from 1 for 1)",
-    **dict.fromkeys(("smallint", "integer", "bigint", "numeric", "real", "double precision"), "{0} + 1"),
-}
-"""How to change a value twice, by type; a trigger may fire for real changes only."""
-
-
-def _standing_still(stage: Stage, table: Table, whose: Whose, kept: str) -> Iterator[str]:
-    """Columns that can be changed without updated_at moving; none where no real change can be made."""
-    row = stage.access.row(table, whose)
-    if row is None:
-        return
-    for column in table.columns:
-        if row.get(column.name) is None or column.base not in _CHANGES or column.name == kept:
-            continue
-        if not is_free(table, column, stage.belonging):
-            continue
-        change = sql.SQL(_CHANGES[column.base]).format(sql.Identifier(column.name))
-        query = sql.SQL("update {} set {} = {} where {} returning {}").format(
-            relation(table),
-            sql.Identifier(column.name),
-            change,
-            stage.access.where(table, row),
-            sql.Identifier(kept),
-        )
-        times = _twice(stage.connection, query)
-        if times is not None and times[1] <= times[0]:
-            yield column.name
-
-
-def _twice(connection: Connection, query: sql.Composed) -> tuple[datetime, datetime] | None:
-    try:
-        with connection.transaction(force_rollback=True):
-            first, second = connection.execute(query).fetchone(), connection.execute(query).fetchone()
-    except psycopg.Error:
-        return None
-    if first is None or second is None or first[0] is None or second[0] is None:
-        return None
-    return first[0], second[0]

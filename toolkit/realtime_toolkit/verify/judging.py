@@ -32,15 +32,11 @@ ACC003 = Rule(
 )
 DLV001 = Rule("DLV001", "delivery", "A user who may read a row does not receive its changes")
 CHN001 = Rule("CHN001", "private-channels", "A user may use a private topic of another tenant or user")
-UPD010 = Rule(
-    "UPD010", "updated_at", "An UPDATE does not move updated_at forward, although a trigger seems to"
-)
-DYNAMIC = (ACC001, ACC002, ACC003, *WRONGS, DLV001, CHN001, UPD010, *CALLED, *OPENED, COL004)
+DYNAMIC = (ACC001, ACC002, ACC003, *WRONGS, DLV001, CHN001, *CALLED, *OPENED, COL004)
 
 # What these have said the matrices do not say again.
 _RAISING = frozenset({"RLS005", "RLS006", "RLS007"})
 _UNDELIVERED = frozenset({"PUB002", "PUB008", "PUB009", "PUB011", "RLS005", "RLS006", "RLS007"})
-_STALE = frozenset({"UPD002", "UPD005", "UPD006", "UPD007", "UPD008", "TRK001", "PUB007", "PUB008"})
 _PUBLIC_TOPIC = re.compile(
     r"(public|global|lobby|open|everyone|everybody|all|announcements?|news|status)\b", re.I
 )
@@ -52,7 +48,7 @@ def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ..
     """One verdict a rule. What the static checks ``found`` on a table is not told twice."""
     walls = judge_walls(matrices.walls)
     tables, told = matrices.tables, (*found, *(finding for check in walls for finding in check.findings))
-    codes = _codes_by_table(told, tables)
+    codes = codes_by_table(told, tables)
     tried, writes = _tried(matrices, codes), causes(matrices, Told(told))
     same = "for the same reasons as ACC001" if tried.outcome is Outcome.UNDECIDED else tried.reason
     delivered = (
@@ -69,7 +65,6 @@ def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ..
         *(_verdict(rule, wrongs(writes, rule.code), replace(tried, reason=same)) for rule in WRONGS),
         _verdict(DLV001, _undelivered(matrices, codes), delivered),
         _verdict(CHN001, _strange_topics(matrices, codes), _joined(matrices)),
-        _verdict(UPD010, _unmoved_findings(matrices, codes), _TRIED),
         *judge_calls(matrices.called),
         *walls,
         judge_disclosed(matrices.disclosed),
@@ -96,7 +91,7 @@ def _tried(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> _Tried:
     return _TRIED
 
 
-def _codes_by_table(found: Iterable[Finding], tables: Mapping[str, Table]) -> dict[str, frozenset[str]]:
+def codes_by_table(found: Iterable[Finding], tables: Mapping[str, Table]) -> dict[str, frozenset[str]]:
     """Codes by the table a finding is about; ``""`` for those about none of them."""
     codes: dict[str, set[str]] = defaultdict(set)
     for finding in found:
@@ -231,17 +226,3 @@ def _strange_topics(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> 
 def _named_after(topic: str) -> str:
     """The table by whose rows a topic is named: ``room:{public.rooms.id}``."""
     return topic.rpartition("{")[2].rpartition(".")[0]
-
-
-def _unmoved_findings(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
-    for table, kept, column in matrices.unmoved:
-        if not codes.get(table, frozenset()) & _STALE:
-            yield Finding.of(
-                "UPD010",
-                Level.ERROR,
-                f"{table}.{kept}",
-                f"{table}.{kept} is not strictly increasing: the second of two updates of {column} in one transaction "
-                "left it where it was.",
-                f"-- in its trigger: new.{kept} := greatest(clock_timestamp(), old.{kept} + interval '1 microsecond');",
-                f"UPD010 {table}.{kept}",
-            )

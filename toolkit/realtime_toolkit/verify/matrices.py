@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.channels import ChannelCell
     from realtime_toolkit.verify.deeds import Wrong
     from realtime_toolkit.verify.delivery import Delivery
+    from realtime_toolkit.verify.kept import Keeping
     from realtime_toolkit.verify.missed import Missed
     from realtime_toolkit.verify.partition import Partition
     from realtime_toolkit.verify.sent import Broadcasts
@@ -27,8 +28,7 @@ class Matrices:
     access: tuple[Cell, ...]
     deliveries: tuple[Delivery, ...]
     channels: tuple[ChannelCell, ...]
-    unmoved: tuple[tuple[str, str, str], ...]
-    """``(table, updated_at, column)``: a second UPDATE of this column did not move it forward."""
+    keeping: Keeping
     governed: frozenset[tuple[str, str, Command]]
     """``(table, role, command)`` where the state of a stranger's row decides whether it is reached: a flag that
     shares it, say. Then that is a design and no leak."""

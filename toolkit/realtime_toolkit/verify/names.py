@@ -7,6 +7,7 @@ import re
 NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 """One name, for a regular expression without named groups of its own."""
 _UNQUOTED = re.compile(r"[^\W\d][\w$]*")
+_SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
 _EACH = re.compile(NAME)
 
 

@@ -244,7 +244,8 @@ _STATES: tuple[tuple[str, tuple[frozenset[Kind], ...]], ...] = (
     (r"PUB", (_PUBLICATION, _TABLE)),
     (r"RLS001", (_RLS,)),
     (r"RLS002|ACC|LEK|DLV|MSG|CHN", (_POLICY, _RLS)),
-    (r"UPD010|UPD011|UPD012", (_TRIGGER, _COLUMN)),
+    (r"UPD012", (_COLUMN,)),
+    (r"UPD01\d", (_TRIGGER, _COLUMN)),
     (r"UPD001", (_TABLE,)),
     (r"UPD|TRK|COL|RLS004", (_COLUMN,)),
     (r"", (_RLS, _COLUMN)),
@@ -255,7 +256,8 @@ _TELLING = {
     "PUB002": re.compile(r"\bpublish\b"),
     "PUB003": re.compile(r"\b(?:for all tables|in schema)\b"),
     **dict.fromkeys(
-        ("UPD010", "UPD011", "UPD012"), re.compile(r"\bbefore\b[^;]*\bupdate\b|^create (?!.*trigger)|^alter")
+        ("UPD010", "UPD011", "UPD013", "UPD014"),
+        re.compile(r"\bbefore\b[^;]*\bupdate\b|^create (?!.*trigger)|^alter"),
     ),
 }
 """What the statement must have in it besides."""

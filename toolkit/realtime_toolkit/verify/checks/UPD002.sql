@@ -4,7 +4,9 @@
 select
   'UPD002' as code, 'error' as level, c.fqn || '.' || quote_ident(c.name) as object,
   format('%s.%s is %s, not timestamptz.', c.fqn, quote_ident(c.name), format_type(c.type, c.typmod)) as detail,
-  format('alter table %1$s alter column %2$I type timestamptz using %2$I%3$s;', c.fqn, c.name,
+  -- A trigger that writes a number would fail from then on: it has to be changed along with the column.
+  format(case when c.base_type ~ 'int|numeric|real|double' then '-- with its default and its trigger: ' else '' end
+    || 'alter table %1$s alter column %2$I type timestamptz using %2$I%3$s;', c.fqn, c.name,
     case when c.base_type = 'timestamp without time zone' then ' at time zone ''UTC''' else '::timestamptz' end) as fix,
   c.fqn || '.' || c.name as fingerprint
 from change_time c

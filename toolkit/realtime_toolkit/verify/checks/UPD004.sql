@@ -7,6 +7,6 @@ select
   c.fqn || '.' || c.name as fingerprint
 from change_time c
 where not c.has_default and not exists (
-  select from keeper k join pg_trigger g on g.oid = k.trigger
-  where k.relid = c.relid and k.column_name = c.name and g.tgtype & 4 = 4 and g.tgenabled in ('O', 'A')
+  select from keeper k
+  where k.relid = c.relid and k.column_name = c.name and k.inserts and k.enabled in ('O', 'A')
 )

@@ -1,6 +1,6 @@
 -- UPD005: Nothing keeps updated_at: no BEFORE UPDATE row trigger writes it
 -- An AFTER trigger or a statement trigger cannot write it; one that writes coalesce(new.updated_at, …) keeps the old value,
--- which is never null in an UPDATE.
+-- which is never null in an UPDATE. The mend stamps a new row as well, of which all of OLD is null.
 select
   'UPD005' as code, 'error' as level, c.fqn || '.' || quote_ident(c.name) as object,
   format('%s.%s is not kept: %s, so it goes stale at the first UPDATE.', c.fqn, quote_ident(c.name),
@@ -17,7 +17,7 @@ select
     ), 'there is no BEFORE UPDATE row trigger that writes it')) as detail,
   format('create function %1$I.%2$I() returns trigger language plpgsql set search_path = '''' as $$ begin '
     'new.%3$I := greatest(clock_timestamp(), old.%3$I + interval ''1 microsecond''); return new; end $$; '
-    'create trigger %2$I before update on %4$s for each row execute function %1$I.%2$I();',
+    'create trigger %2$I before insert or update on %4$s for each row execute function %1$I.%2$I();',
     c.schema, 'touch_' || c.table_name, c.name, c.fqn) as fix,
   c.fqn || '.' || c.name as fingerprint
 from change_time c

@@ -11,8 +11,8 @@ select
       then 'for UPDATE OF ' || (select string_agg(quote_ident(a.name), ', ' order by a.attnum) from own_column a
         where a.relid = c.relid and a.attnum = any (k.only_columns))
       else 'when ' || k.condition end) as detail,
-  format('drop trigger %1$I on %2$s; create trigger %1$I before update on %2$s for each row execute function %3$s();',
-    k.name, c.fqn, k.function) as fix,
+  format('drop trigger %1$I on %2$s; create trigger %1$I before %4$supdate on %2$s for each row execute function %3$s();',
+    k.name, c.fqn, k.function, case when k.inserts then 'insert or ' end) as fix,
   c.fqn || ' ' || k.name as fingerprint
 from change_time c join partial k on k.relid = c.relid and k.column_name = c.name
 where not exists (

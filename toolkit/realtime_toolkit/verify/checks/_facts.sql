@@ -170,13 +170,15 @@ change_time as materialized (
   where p.relid not in (select relid from tracked)  -- TRK001 judges those
     and c.name ~* '^(last_?)?(updated|modified|changed)_?(at|on|time|ts|date)$'
 ),
--- Row triggers before UPDATE whose function writes that column, with the expression it writes where that can be read.
+-- Row triggers before UPDATE whose function writes that column, with the expression it writes where that can be read: where
+-- there are several, which of them holds for an UPDATE is found by trying.
 -- A function of another language than PL/pgSQL is believed by its arguments: moddatetime(updated_at) is such a one.
 keeper as materialized (
   select
     c.relid, c.name as column_name, g.oid as trigger, g.tgname as name, g.tgenabled as enabled, g.tgattr::int2[] as only_columns,
-    pg_get_triggerdef(g.oid) as definition, f.oid::regproc::text as function, s.source,
-    (regexp_match(s.source, '(?:\mbegin|\mthen|\melse|;)\s*new\s*\.\s*"?' || lower(c.name) || '"?\s*:?=\s*([^;]+)'))[1] as written
+    g.tgtype & 4 = 4 as inserts, pg_get_triggerdef(g.oid) as definition, f.oid::regproc::text as function, s.source,
+    (select case when count(distinct w.expr[1]) = 1 then min(w.expr[1]) end from regexp_matches(s.source,
+      '(?:\mbegin|\mthen|\melse|;)\s*new\s*\.\s*"?' || lower(c.name) || '"?\s*:?=\s*([^;]+)', 'g') as w (expr)) as written
   from change_time c
   join pg_trigger g on g.tgrelid = c.relid and not g.tgisinternal and g.tgtype::int & (1 | 2 | 16) = (1 | 2 | 16)
   join pg_proc f on f.oid = g.tgfoid
