@@ -83,7 +83,7 @@ def test_a_flaw_is_found_by_its_own_check_alone(
     if external and flaw.stem.startswith("ROL"):
         pytest.skip("roles are of the whole server, and this one is somebody's")
     url = made(flaw, project)
-    report = verify(url)
+    report = verify(url, leaks=2)
     assert {finding.code for finding in report.findings} == expected(flaw), report.findings
     static = {check.rule.code for check in static_checks()}
     assert not [c for c in report.of(Outcome.UNDECIDED) if c.rule.code in static]
@@ -109,7 +109,7 @@ def run(url: str, script: str) -> None:
 @pytest.mark.usefixtures("roles_as_they_were")
 @pytest.mark.parametrize("schema", CORRECT, ids=lambda path: path.stem)
 def test_a_correct_schema_has_no_finding(schema: Path, project: Callable[..., str]) -> None:
-    report = verify(project(schema))
+    report = verify(project(schema), leaks=2)
     assert not report.findings
     assert not [(c.rule.code, c.reason) for c in report.checks if c.outcome is not Outcome.PASS]
 

