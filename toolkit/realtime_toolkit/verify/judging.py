@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Command, Whose
 from realtime_toolkit.verify.delivery import Event
+from realtime_toolkit.verify.disclosed import COL004, judge_disclosed
+from realtime_toolkit.verify.harms import CALLED, judge_calls
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
+from realtime_toolkit.verify.openings import OPENED, judge_walls
 from realtime_toolkit.verify.probing import Answer
 from realtime_toolkit.verify.strangers import ACC001, ACC002, readable, writable
 
@@ -31,7 +34,7 @@ CHN001 = Rule("CHN001", "private-channels", "A user may use a private topic of a
 UPD010 = Rule(
     "UPD010", "updated_at", "An UPDATE does not move updated_at forward, although a trigger seems to"
 )
-DYNAMIC = (ACC001, ACC002, ACC003, DLV001, CHN001, UPD010)
+DYNAMIC = (ACC001, ACC002, ACC003, DLV001, CHN001, UPD010, *CALLED, *OPENED, COL004)
 
 # What these have said the matrices do not say again.
 _RAISING = frozenset({"RLS005", "RLS006", "RLS007"})
@@ -60,6 +63,9 @@ def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ..
         _verdict(DLV001, _undelivered(matrices, codes), delivered),
         _verdict(CHN001, _strange_topics(matrices, codes), _joined(matrices)),
         _verdict(UPD010, _unmoved_findings(matrices, codes), _TRIED),
+        *judge_calls(matrices.called),
+        *judge_walls(matrices.walls),
+        judge_disclosed(matrices.disclosed),
     )
 
 
@@ -110,7 +116,9 @@ def _undecided(matrices: Matrices) -> str:
     parts = [f"{table}: {why}" for table, why in sorted(failed.items())]
     open_cells: dict[str, set[str]] = defaultdict(set)
     for cell in matrices.access:
-        if cell.result.answer is Answer.UNDECIDED and cell.table not in failed:
+        # No policy binds service_role: what befell it says nothing of access.
+        undecided = cell.result.answer is Answer.UNDECIDED and cell.role != "service_role"
+        if undecided and cell.table not in failed:
             open_cells[cell.table].add(
                 f"{cell.command.value}{f' {cell.result.sqlstate}' if cell.result.sqlstate else ''}"
             )
