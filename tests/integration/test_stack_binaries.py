@@ -225,25 +225,30 @@ def of_one_file(name: str) -> Callable[[Path], Path]:
     return make
 
 
-def test_concurrent_starts_fetch_once(tmp_path: Path) -> None:
-    begun, go, made = threading.Barrier(3), threading.Event(), []
+def test_concurrent_starts_fetch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second comes while the first is at it."""
+    second, made = threading.Event(), []
+    locked = packages._locked
+
+    def told(descriptor: int) -> bool:
+        got_it = locked(descriptor)
+        if not got_it:
+            second.set()
+        return got_it
 
     def make(folder: Path) -> Path:
         made.append(folder)
-        assert go.wait(PATIENCE)
+        if len(made) == 1:
+            other.start()
+            assert second.wait(PATIENCE)
+        else:
+            second.set()
         return of_one_file("it")(folder)
 
-    def start() -> None:
-        begun.wait()
-        packages.once(tmp_path / "it", make)
-
-    starts = [threading.Thread(target=start) for _ in range(2)]
-    for one in starts:
-        one.start()
-    begun.wait()
-    go.set()
-    for one in starts:
-        one.join(PATIENCE)
+    other = threading.Thread(target=packages.once, args=(tmp_path / "it", make))
+    monkeypatch.setattr(packages, "_locked", told)
+    packages.once(tmp_path / "it", make)
+    other.join(PATIENCE)
     assert len(made) == 1
     assert (tmp_path / "it").read_text() == "whole"
 

@@ -163,6 +163,24 @@ def test_the_stack_can_be_configured(project: Path) -> None:
 
 
 @starts_stacks
+def test_which_postgres_it_stands_on(project: Path) -> None:
+    test = """
+        import psycopg
+
+        def test_it(supabase_stack):
+            with psycopg.connect(supabase_stack.database_url) as db:
+                assert db.info.server_version // 10000 == 18
+        """
+    out = run(project, "--supabase-postgres", "18", test_it=test)
+    assert "1 passed" in out, out
+
+
+def test_what_is_verified_stands_on_it_too(project: Path) -> None:
+    out = run(project, "--supabase-postgres", "13", "--supabase-verify", test_it="def test_it(): pass")
+    assert "not '13'" in out, out
+
+
+@starts_stacks
 def test_a_stack_that_cannot_start_fails_in_one_line(project: Path) -> None:
     (project / "supabase/migrations/20260102000000_wrong.sql").write_text("select 1/0;")
     out = run(project, "--tb=line", test_it="def test_it(supabase_stack): pass")
