@@ -356,6 +356,10 @@ async def test_what_supautils_lets_postgres_do() -> None:
     members = "select count(*) from pg_auth_members where member = 'postgres'::regrole and roleid::regrole::text ~ 'supabase_.*_admin'"
     async with LocalStack(superuser=False) as stack:
         with psycopg.connect(stack.database_url, autocommit=True) as db:
+            db.execute(
+                "create function public.unmake(name text) returns void language plpgsql as"
+                " $$ begin execute 'drop policy p on ' || name; end $$"
+            )
             for table in (
                 "realtime.messages",
                 "storage.objects",
@@ -365,7 +369,7 @@ async def test_what_supautils_lets_postgres_do() -> None:
             ):
                 db.execute(f"create policy p on {table} for select to authenticated using (true)".encode())
                 db.execute(f"alter policy p on {table} to anon".encode())
-                db.execute(f"do $$ begin execute 'drop policy p on {table}'; end $$".encode())
+                db.execute("select public.unmake(%s)", [table])
                 with pytest.raises(psycopg.errors.InsufficientPrivilege, match="must be owner"):
                     db.execute(f"alter table {table} disable row level security".encode())
             db.execute(

@@ -330,6 +330,8 @@ async def test_migrations_need_no_superuser() -> None:
         with psycopg.connect(stack.database_url) as db:
             rights = db.execute("select rolsuper, rolbypassrls from pg_roles where rolname = current_user")
             assert rights.fetchone() == (False, True)
+            policies = "select count(*) from pg_policy where polrelid = 'realtime.messages'::regclass"
+            assert db.execute(policies).fetchone() == (4,)
 
 
 async def test_policies_on_messages_are_left_to_whoever_may_make_them() -> None:

@@ -19,6 +19,7 @@ begin
     language plpgsql security definer set search_path = '' as $function$
   declare
     owner text;
+    stack text;
     begins boolean := tg_event = 'ddl_command_start';
     acting text := coalesce(nullif(current_setting('role'), 'none'), session_user);
     already boolean := (select rolsuper from pg_catalog.pg_roles where rolname = 'postgres');
@@ -26,8 +27,10 @@ begin
     if acting <> 'postgres' or already and current_setting('toolkit.privileged', true) is distinct from 'yes' then
       return;
     end if;
+    get diagnostics stack = pg_context;  -- the statement, where a function executes it
+    stack := current_query() || stack;
     if tg_tag = 'CREATE EXTENSION' then
-      if current_query() ~* ('extension\s+(if\s+not\s+exists\s+)?"?(address_standardizer|autoinc|bloom|btree_gi[ns]t?|citext|cube|'
+      if stack ~* ('extension\s+(if\s+not\s+exists\s+)?"?(address_standardizer|autoinc|bloom|btree_gi[ns]t?|citext|cube|'
         'dblink|dict_int|dict_xsyn|earthdistance|fuzzystrmatch|hstore|insert_username|intarray|isn|lo|ltree|moddatetime|'
         'pg_buffercache|pg_prewarm|pg_stat_statements|pg_trgm|pg_walinspect|pgcrypto|pgrowlocks|pgstattuple|postgis\w*|'
         'postgres_fdw|refint|seg|sslinfo|tablefunc|tcn|tsm_system_rows|tsm_system_time|unaccent|uuid-ossp|vector|xml2)\M') then
@@ -37,7 +40,7 @@ begin
       return;
     end if;
     foreach owner in array array['auth', 'realtime', 'storage'] loop
-      continue when current_query() !~* ('\m' || owner || '\M');
+      continue when stack !~* ('\m' || owner || '\M');
       execute pg_catalog.format(
         case when begins then 'grant supabase_%s_admin to postgres' else 'revoke supabase_%s_admin from postgres' end, owner);
     end loop;
