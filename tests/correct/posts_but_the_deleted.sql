@@ -8,7 +8,7 @@ create table public.posts (
 );
 create index on public.posts (author_id);
 alter table public.posts enable row level security;
-create policy "readers see posts" on public.posts for select using (deleted_at is null);
+create policy "posts are public" on public.posts for select using (deleted_at is null);
 create policy "authors see theirs" on public.posts for select to authenticated using (author_id = (select auth.uid()));
 create policy "authors write" on public.posts for insert to authenticated with check (author_id = (select auth.uid()));
 revoke update, delete on public.posts from anon, authenticated;

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COL004 = Rule(
     "COL004",
     "columns",
-    "A row that everybody reads holds a secret",
+    "A row that everybody reads holds a key, token or password",
     "A table of settings is public for the sake of some of them; a key of a service among them is public, too.",
 )
 _NAME = (

@@ -1,4 +1,4 @@
--- COL002: A secret that everybody reads
+-- COL002: A key, token or password that everybody reads
 -- A key, token or password in a row that a policy opens to everybody is a key for everybody: whoever reads it acts as its
 -- owner, joins by it, or forges what it signs.
 with found as (
