@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 WORKERS ?= 3
+ARGS ?=
 
 $(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed, and none was found on PATH" >&2; exit 1; }
@@ -25,13 +26,13 @@ demo: $(VENV)/.ready  ## the main job, end to end, in five scenarios
 	@$(BIN)/realtime-toolkit demo
 
 test: $(VENV)/.dev  ## every test, on real parts
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 LEGS := tests/integration tests/e2e tests/conformance
 
 test-container: $(VENV)/.dev  ## the same tests on Postgres in a container (or the reason why there is none)
 	@if image=$$(tests/containers/build.sh); then \
-		TOOLKIT_POSTGRES_IMAGE=$$image $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --supabase-postgres container $(LEGS); \
+		TOOLKIT_POSTGRES_IMAGE=$$image $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --supabase-postgres container $(LEGS) $(ARGS); \
 	else echo "make: the tests on Postgres in a container were skipped" >&2; fi
 
 # One at a time: there is one database, and some tests reap every task in it.

@@ -35,7 +35,7 @@ alter table public.sellers enable row level security;
 alter table public.listings enable row level security;
 alter table public.reserve_prices enable row level security;
 create policy "shops are public" on public.sellers for select using (true);
-create policy "live listings are public" on public.listings for select using (state = 'live');
+create policy "live listings are public" on public.listings for select using (state in ('live', 'sold'));
 create policy "sellers keep their listings (read)" on public.listings for select to authenticated using (seller_id = (select auth.uid()));
 create policy "sellers keep their listings (add)" on public.listings for insert to authenticated with check (seller_id = (select auth.uid()));
 create policy "sellers keep their listings (change)" on public.listings for update to authenticated using (seller_id = (select auth.uid())) with check (seller_id = (select auth.uid()));

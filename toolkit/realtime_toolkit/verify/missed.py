@@ -71,3 +71,5 @@ class Missed:
     poison: tuple[Poison, ...] = ()
     gone: tuple[Gone, ...] = ()
     unlike: tuple[Unlike, ...] = ()
+    bound: bool = False
+    """Policies bind ourselves too, so that what they mean could not be told from what they let be seen."""

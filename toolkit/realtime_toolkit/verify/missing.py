@@ -48,6 +48,9 @@ _CLOSED = frozenset({"RLS002", "RLS005", "RLS006", "RLS007", "RLS012", "RLS013",
 _RAISING = frozenset({"ACC003", "RLS005", "RLS006", "RLS007"})
 
 
+_BOUND = "connected as a role that row level security binds: what policies mean cannot be told"
+
+
 def judge_missed(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ...]:
     """One verdict a rule; what was ``found`` of a table is not told twice."""
     missed = matrices.missed
@@ -57,7 +60,7 @@ def judge_missed(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckRes
     open_ones = sorted(name for name in matrices.failed if name in _published(matrices))
     reason = f"for the same reasons as ACC001: {', '.join(open_ones)}" if open_ones else ""
     return (
-        _verdict(DLV002, _blind(missed, objects), reason),
+        _verdict(DLV002, _blind(missed, objects), _BOUND if missed.bound else reason),
         _verdict(DLV003, _barred(missed, objects), reason),
         _verdict(DLV004, _gone(missed), reason),
         _verdict(DLV005, _poison(missed, objects), reason),

@@ -56,6 +56,10 @@ _USER_NAME = re.compile(
 )
 
 
+_ADDRESSES = ("text", "character varying", "citext")
+"""Types that an e-mail address has; what a function finds by one may have any."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A claim that policies compare with a column: a member's token carries the value of their row."""
@@ -113,7 +117,8 @@ def find_belonging(model: Model, config: Config) -> Belonging:
                 users[name].add(column_name)
             for claim in _claims(model, table, policy):
                 if claim.path == ("email",):
-                    if claim.column not in users[claim.table]:
+                    holds = model.tables[claim.table].column(claim.column).base.rsplit(".", 1)[-1]
+                    if claim.column not in users[claim.table] and holds in _ADDRESSES:
                         mails[claim.table].add(claim.column)
                     continue
                 claims[claim] = None

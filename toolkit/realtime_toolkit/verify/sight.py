@@ -29,4 +29,5 @@ def missed(stage: Stage, channels: Channels | None) -> Missed | None:
         tuple(poison(reading, tables)),
         tuple(gone(reading, moved, channels)),
         tuple(unlike(reading, tables)),
+        not reading.unbound,
     )
