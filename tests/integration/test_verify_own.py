@@ -80,7 +80,10 @@ def test_the_matrices_say_what_the_readme_promises(own: str) -> None:
 
 
 def test_no_identity_and_no_row_is_in_a_report(own: str) -> None:
-    run(own, "insert into public.conversations (user_id, title) values (gen_random_uuid(), 'a whispered title')")
+    run(
+        own,
+        "insert into public.conversations (user_id, title) values (gen_random_uuid(), 'a whispered title')",
+    )
     report = verify.verify(own, leaks=0)
     assert report.matrices is not None
     texts = [verify.render(report, form) for form in verify.FORMATS]
