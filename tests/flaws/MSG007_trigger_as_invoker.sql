@@ -14,3 +14,5 @@ begin
   return null;
 end $$;
 create trigger tell after insert on public.likes for each row execute function public.tell_like();
+create policy likers_hear on realtime.messages for select to authenticated using (extension = 'broadcast' and exists (
+  select from public.likes l where l.user_id = (select auth.uid()) and 'post:' || l.post_id = (select realtime.topic())));

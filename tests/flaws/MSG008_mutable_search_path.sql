@@ -14,3 +14,5 @@ begin
   return null;
 end $$;
 create trigger tell after insert on public.votes for each row execute function public.tell_vote();
+create policy voters_hear on realtime.messages for select to authenticated using (extension = 'broadcast' and exists (
+  select from public.votes v where v.voter_id = (select auth.uid()) and 'poll:' || v.poll_id = (select realtime.topic())));

@@ -21,6 +21,10 @@ GROUPS = {
     "MSG": "channels",
     "UPD": "updated_at",
     "TRK": "tracking",
+    "FUN": "functions",
+    "ROL": "roles",
+    "COL": "columns",
+    "WAL": "walls",
     "SRV": "server",
 }
 _HEADER = re.compile(r"-- (?P<code>[A-Z]{3}\d{3}): (?P<title>.+)\n(?P<why>(?:--.*\n)*)")
@@ -45,7 +49,7 @@ def facts() -> str:
 
 @cache
 def static_checks() -> tuple[StaticCheck, ...]:
-    """All of them, in the order publication, RLS, channels, updated_at, tracking, server."""
+    """All of them, in the order of ``GROUPS``."""
     checks = [_read(path, facts()) for path in DIRECTORY.glob("[A-Z]*.sql")]
     order = list(GROUPS)
     return tuple(sorted(checks, key=lambda check: (order.index(check.rule.code[:3]), check.rule.code)))

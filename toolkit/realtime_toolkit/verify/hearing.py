@@ -60,11 +60,16 @@ def judge_broadcasts(
     strange = {f.object for f in told if f.code == "CHN001"}
     wide = list(_wider(broadcasts, strange, channels_are_open=channels_are_open))
     nobody, open_ = _unjoinable(broadcasts, policies)
+    blind = any(f.code.startswith("RLS") and f.object.endswith(" on realtime.messages") for f in told)
+    if blind or (any(f.code == "MSG006" for f in told) and not _may_join(policies)):
+        nobody = []  # why is told
+    left = list(_left(broadcasts))
+    nobody = [finding for finding in nobody if finding.object not in {f.object for f in left}]
     return (
         _verdict(BRC001, wide),
         _verdict(BRC002, nobody, open_),
         _verdict(BRC003, _hidden(broadcasts)),
-        _verdict(BRC004, _left(broadcasts)),
+        _verdict(BRC004, left),
         _verdict(BRC005, *_silent(broadcasts)),
         _verdict(CHN002, _raising(cells, policies)),
     )
@@ -133,7 +138,7 @@ def _unjoinable(broadcasts: Broadcasts, policies: Sequence[Policy]) -> tuple[lis
     found: list[Finding] = []
     undecided: list[str] = []
     for (functions, _), those in by_kind.items():
-        if any(h.joins is Answer.ALLOW for sent in those for h in sent.hearers):
+        if any(sent.joined for sent in those):
             continue
         name, topic = _object(functions, those[0].table), those[0].topic
         if _asks_more(topic, policies):
@@ -162,9 +167,13 @@ def _unjoinable(broadcasts: Broadcasts, policies: Sequence[Policy]) -> tuple[lis
 def _why(policies: Sequence[Policy], *, raises: bool) -> str:
     if raises:
         return "a policy on realtime.messages raises on it"
-    if not any(p.command in ("r", "*") for p in policies):
+    if not _may_join(policies):
         return "realtime.messages has no policy for SELECT, so every join of a private channel is refused"
     return "no policy on realtime.messages lets the owner of the row in"
+
+
+def _may_join(policies: Sequence[Policy]) -> bool:
+    return any(policy.command in ("r", "*") for policy in policies)
 
 
 _ASKS_MORE = re.compile(

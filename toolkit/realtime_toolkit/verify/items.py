@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from realtime_toolkit.verify.model import Finding, Report
 
-_OF_TABLES = ("PUB", "RLS", "UPD", "TRK", "ACC", "DLV")
+_OF_TABLES = ("PUB", "RLS", "UPD", "TRK", "ACC", "DLV", "COL", "WAL")
 _OF_THE_PUBLICATION = ("PUB001", "PUB002", "PUB003")
 
 

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Command, Whose
 from realtime_toolkit.verify.delivery import Event
+from realtime_toolkit.verify.disclosed import COL004, judge_disclosed
+from realtime_toolkit.verify.harms import CALLED, judge_calls
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
+from realtime_toolkit.verify.openings import OPENED, judge_walls
 from realtime_toolkit.verify.probing import Answer
 from realtime_toolkit.verify.strangers import ACC001, ACC002, readable, writable
 
@@ -28,7 +31,7 @@ ACC003 = Rule(
 )
 DLV001 = Rule("DLV001", "delivery", "A user who may read a row does not receive its changes")
 CHN001 = Rule("CHN001", "private-channels", "A user may use a private topic of another tenant or user")
-DYNAMIC = (ACC001, ACC002, ACC003, DLV001, CHN001)
+DYNAMIC = (ACC001, ACC002, ACC003, DLV001, CHN001, *CALLED, *OPENED, COL004)
 
 # What these have said the matrices do not say again.
 _RAISING = frozenset({"RLS005", "RLS006", "RLS007"})
@@ -55,6 +58,9 @@ def judge(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckResult, ..
         _verdict(ACC003, _raising(matrices, codes), replace(tried, reason=same)),
         _verdict(DLV001, _undelivered(matrices, codes), delivered),
         _verdict(CHN001, _strange_topics(matrices, codes), _joined(matrices)),
+        *judge_calls(matrices.called),
+        *judge_walls(matrices.walls),
+        judge_disclosed(matrices.disclosed),
     )
 
 
@@ -105,7 +111,9 @@ def _undecided(matrices: Matrices) -> str:
     parts = [f"{table}: {why}" for table, why in sorted(failed.items())]
     open_cells: dict[str, set[str]] = defaultdict(set)
     for cell in matrices.access:
-        if cell.result.answer is Answer.UNDECIDED and cell.table not in failed:
+        # No policy binds service_role: what befell it says nothing of access.
+        undecided = cell.result.answer is Answer.UNDECIDED and cell.role != "service_role"
+        if undecided and cell.table not in failed:
             open_cells[cell.table].add(
                 f"{cell.command.value}{f' {cell.result.sqlstate}' if cell.result.sqlstate else ''}"
             )
@@ -185,12 +193,15 @@ def _strange_topics(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> 
     if codes.get("realtime.messages", frozenset()) & _OPEN_CHANNELS:
         return
     found: dict[str, set[str]] = defaultdict(set)
+    open_rows = {
+        (c.table, c.role) for c in matrices.access if c.reaches_a_stranger and c.command is Command.SELECT
+    }
     own = {c.topic for c in matrices.channels if c.whose is Whose.OWN and c.result.answer is Answer.ALLOW}
     for cell in matrices.channels:
         anywhere = cell.topic == "(any other topic)"
         if cell.role == "service_role" or cell.result.answer is not Answer.ALLOW:
             continue
-        if _PUBLIC_TOPIC.match(cell.topic):
+        if _PUBLIC_TOPIC.match(cell.topic) or (_named_after(cell.topic), cell.role) in open_rows:
             continue
         if anywhere or (cell.whose is Whose.OTHER_TENANT and cell.topic in own):
             found[cell.topic].add(f"{cell.action} {cell.extension} as {cell.role}")
@@ -203,3 +214,8 @@ def _strange_topics(matrices: Matrices, codes: Mapping[str, frozenset[str]]) -> 
             "-- see the policies of realtime.messages: they must ask whose the topic is",
             f"CHN001 {topic}",
         )
+
+
+def _named_after(topic: str) -> str:
+    """The table by whose rows a topic is named: ``room:{public.rooms.id}``."""
+    return topic.rpartition("{")[2].rpartition(".")[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from realtime_toolkit.verify.trials import Called, Walls
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -41,3 +43,9 @@ class Matrices:
     broadcasts: Broadcasts | None = None
     """``None`` where there are no private channels."""
     channel_policies: tuple[Policy, ...] = ()
+    called: Called = field(default_factory=Called)
+    """What clients can do through functions."""
+    walls: Walls = field(default_factory=Walls)
+    """Policies that open what others keep."""
+    disclosed: tuple[str, ...] = ()
+    """Tables that everybody reads, with a secret in a row."""

@@ -20,8 +20,8 @@ from psycopg import sql
 
 from realtime_toolkit.verify.access import Command, Whose
 from realtime_toolkit.verify.names import mentioned
-from realtime_toolkit.verify.probing import Answer, attempt
-from realtime_toolkit.verify.seeding import Who, insert_statement, literal, relation
+from realtime_toolkit.verify.probing import Answer, attempt, sqlstate_of
+from realtime_toolkit.verify.seeding import Who, insert_statement, literal, relation, spelled_out
 from realtime_toolkit.verify.sent import Broadcasts, Hearer, Left, Sent, Silent
 from realtime_toolkit.verify.values import guesses, literals
 from realtime_toolkit.verify.variation import is_free
@@ -116,6 +116,7 @@ class _Heard:
     """The column that was changed."""
     now: Row
     hearers: tuple[Hearer, ...]
+    joined: bool
 
 
 class _Table:
@@ -134,8 +135,11 @@ class _Table:
     def probed(self) -> Broadcasts:
         connection = self._stage.connection
         connection.add_notice_handler(self._note)
+        rows = self._stage.access.rows_of(self._table)
         try:
-            heard = [h for whose in self._stage.access.rows_of(self._table) for h in self._changes_of(whose)]
+            heard = [h for whose in rows for h in self._changes_of(whose)]
+            if Whose.OTHER_TENANT in rows:
+                heard += self._as_a_guest()
         finally:
             connection.remove_notice_handler(self._note)
         return Broadcasts(tuple(self._sent(heard)), tuple(self._silent(heard)), tuple(self._left(heard)))
@@ -143,6 +147,38 @@ class _Table:
     def _note(self, said: psycopg.errors.Diagnostic) -> None:
         if said.severity_nonlocalized == "WARNING":
             self._warnings.append(f"{said.message_primary} ({said.sqlstate})")
+
+    def _as_a_guest(self) -> list[_Heard]:
+        """The same of Mallory's row once Alice is a member, guest or subscriber of what is Mallory's."""
+        stage = self._stage
+        with stage.connection.transaction(force_rollback=True):
+            joined = [name for name in stage.belonging.users if self._join(name)]
+            return list(self._changes_of(Whose.OTHER_TENANT)) if joined else []
+
+    def _join(self, name: str) -> bool:
+        """Give Alice a row like Mallory's in a table that ties users to something else."""
+        stage, table = self._stage, self._stage.model.tables.get(name)
+        theirs = stage.seeder.world.rows.get((name, Who.MALLORY))
+        if table is None or theirs is None or table is self._table:
+            return False
+        users = stage.belonging.users[name]
+        others = [
+            k for k in table.foreign_keys if k.target in stage.belonging.owned and not set(k.columns) & users
+        ]
+        if not others:
+            return False
+        row = {**theirs, **dict.fromkeys(users, Who.ALICE.user_id)}
+        for column in table.key:
+            if row[column] == theirs[column] and (
+                table.column(column).default or table.column(column).identity
+            ):
+                row[column] = stage.seeder.fresh(table.column(column))
+        try:
+            with stage.connection.transaction():
+                return stage.connection.execute(spelled_out(table, row)).rowcount > 0
+        except psycopg.Error as error:
+            sqlstate_of(error)
+            return False
 
     # -- changing --------------------------------------------------------------------------------------------
 
@@ -262,15 +298,13 @@ class _Table:
                     return
                 now = dict(zip((c.name for c in self._table.columns), made, strict=True))
                 heard = [
-                    _Heard(command, whose, row, message, column, now, hearers)
+                    _Heard(command, whose, row, message, column, now, hearers, self._joined(message, hearers))
                     for message, hearers in self._listened(whose, command, now, before_it, there)
                 ]
                 if command is Command.UPDATE and self._vanished(now, before_it):
                     heard += self._once_more(whose, row, now)
         except psycopg.Error as error:
-            if error.sqlstate is None:
-                raise
-            self._warnings.append(f"{error.diag.message_primary} ({error.sqlstate})")
+            self._warnings.append(f"{error.diag.message_primary} ({sqlstate_of(error)})")
             return
         self._done += 1
         yield from heard
@@ -307,7 +341,16 @@ class _Table:
                 unseen = self._readers(now)
                 connection.execute(statement)
                 return [
-                    _Heard(Command.UPDATE, whose, row, message, None, now, hearers)
+                    _Heard(
+                        Command.UPDATE,
+                        whose,
+                        row,
+                        message,
+                        None,
+                        now,
+                        hearers,
+                        self._joined(message, hearers),
+                    )
                     for message, hearers in self._listened(whose, Command.UPDATE, now, unseen, there)
                 ]
         return []
@@ -319,6 +362,12 @@ class _Table:
         )
         actors = self._stage.access.actors
         return {role: attempt(self._stage.connection, actors[role], look).answer for role in _ROLES}
+
+    def _joined(self, message: Message, hearers: Sequence[Hearer]) -> bool:
+        if not message.private or any(h.joins is Answer.ALLOW for h in hearers):
+            return True
+        mine = any(h.whose in (Whose.OWN, Whose.OWNERLESS) for h in hearers)
+        return mine and self._channels.anybody_joins(self._stage.people(), message.topic)
 
     def _hearers(self, whose: Whose, message: Message, reads: Mapping[str, Answer]) -> tuple[Hearer, ...]:
         return tuple(
@@ -387,6 +436,7 @@ class _Table:
                 private,
                 tuple(carried),
                 tuple(dict.fromkeys(hearer for each in those for hearer in each.hearers)),
+                any(each.joined for each in those),
                 tuple((role, self._unreadable(role, carried)) for role in _ROLES),
             )
 

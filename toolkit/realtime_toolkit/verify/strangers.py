@@ -129,6 +129,8 @@ def _strange(matrices: Matrices, told: Told, commands: Collection[Command]) -> I
     """Cells in which a stranger's row is reached, and nothing says yet why."""
     for cell in matrices.access:
         strange = cell.command in commands and cell.reaches_a_stranger and cell.place not in matrices.governed
+        if matrices.walls.opens(cell.table, cell.command):
+            continue  # why is told
         if strange and not told.covers(cell.table, matrices.ways.get(cell.place, ())):
             yield cell
 

@@ -13,4 +13,4 @@ select
   format('%s owns %s, which has no FORCE ROW LEVEL SECURITY: no policy binds the owner.', a.name, t.fqn),
   format('alter table %s owner to postgres;', t.fqn),
   t.fqn
-from own_table t join api a on pg_has_role(a.role, t.owner, 'usage') where t.rls and not t.forced
+from own_table t join api a on a.role = t.owner where t.rls and not t.forced

@@ -214,4 +214,97 @@ channel_policy as materialized (
   cross join lateral (
     select coalesce(case when p.cmd = 'a' then p.wcheck else p.qual end, p.wcheck) as expr
   ) as x
+),
+-- Functions and procedures of the user's own, with their body as text.
+routine as materialized (
+  select
+    f.oid as function, f.proname as name, s.name as schema, f.oid::regprocedure::text as signature, f.prosecdef as definer,
+    f.proconfig as config, f.proowner as owner, f.proacl as acl, l.lanname as language,
+    f.prorettype in ('trigger'::regtype, 'event_trigger'::regtype) as is_trigger, f.prosqlbody is not null as parsed,
+    regexp_replace(regexp_replace(coalesce(pg_get_function_sqlbody(f.oid), f.prosrc, ''), '--[^\n]*', '', 'g'), '/\*.*?\*/', '', 'g')
+      as source
+  from pg_proc f join own_schema s on s.oid = f.pronamespace join pg_language l on l.oid = f.prolang
+  where f.prokind in ('f', 'p') and s.name <> 'realtime_toolkit'
+    and not exists (
+      select from pg_depend d
+      where d.classid = 'pg_proc'::regclass and d.objid = f.oid and d.deptype = 'e'
+    )
+),
+-- Schemas whose functions PostgREST may serve: a schema of helpers for policies has no table and no name for clients.
+served_schema as materialized (
+  select s.oid, s.name from own_schema s
+  where s.name = 'public' or s.name ~* '(^|_)(api|rpc|rest|graphql|v\d+)(_|$)'
+    or s.name !~* '(^|_)(private|internal|hidden)(_|$)' and exists (
+      select from api a join pg_class c on c.relnamespace = s.oid and c.relkind in ('r', 'p', 'v', 'm')
+      where has_schema_privilege(a.role, s.oid, 'usage') and has_any_column_privilege(a.role, c.oid, 'select')
+    )
+),
+-- Functions that a client's role can call over the API.
+callable as materialized (
+  select r.function, a.role, a.name as role_name
+  from routine r join served_schema s on s.name = r.schema, api a
+  where not r.is_trigger and has_schema_privilege(a.role, s.oid, 'usage') and has_function_privilege(a.role, r.function, 'execute')
+),
+-- Who reads rows whoever they are: by a policy that asks nothing about the person, or only whether there is one.
+everybody_reads as materialized (
+  select relid, role from public_read
+  union
+  select p.relid, r.role from policy p join policy_role r using (policy)
+  where p.permissive and p.cmd in ('r', '*')
+    and p.qual ~* '^\(*(SELECT )?auth\.uid\(\)( AS uid)?\)* IS NOT NULL\)*$'
+),
+-- Columns whose name says that they are not for everybody, as snake_case: secret (whoever has it may do something), private
+-- (about a person) and contact (private in a row that is a person's, public in that of a shop).
+telling_column as materialized (
+  select c.relid, c.attnum, c.name, case
+      when c.base_type in ('text', 'character varying', 'character', 'bytea', 'uuid', 'json', 'jsonb') and (
+        n.snake ~ ('(^|_)(api_?key|client_secret|webhook_secret|signing_(key|secret)|private_key|service_(role_)?key|secret_key|secret|(access|refresh|auth|bearer|'
+          || 'bot|oauth|session|id|reset|verification|confirmation|invite|invitation|magic|api|share|unsubscribe)_token|password|passwd|pwd|passphrase|credentials?|'
+          || 'recovery_codes?|backup_codes?|(invite|invitation|join|verification|reset|access)_code|connection_string|database_url|otp|passcode)'
+          || '(_(hash|enc|encrypted|ciphertext|value|text|digest))?$')
+        or n.snake ~ '^(token|token_hash|hashed_token|key_hash|hashed_key|(hashed|encrypted)_(password|token|key|secret)|encryption_key)$'
+        or n.snake ~ '^(key|value|hash)$' and t.name ~* '(^|_)(api_?keys?|secrets?|tokens?|credentials?|passwords?)$'
+      ) then 'secret'
+      when n.snake ~ ('(^|_)(ssn|social_security(_(number|no))?|tax_?(id|number|no)|vat_number|national_id(_number)?|id_number|passport(_(number|no))?|'
+          || '(driver_?s?_?)?licen[cs]e_(number|no)|iban|bic|bank_account(_(number|no))?|account_number|routing_number|card_number|credit_card|cvv|cvc|'
+          || 'date_of_birth|birth_?(date|day)|dob|born_on|diagnos(is|es)|medical_\w+|medication|blood_type|allergies|dietary_\w+|salary|income|'
+          || 'stripe_(customer|account)(_id)?|ip(_address)?|(last|signup|sign_in|login)_ip|(device|push|fcm|apns|expo)_token|home_(address|lat|lng|location)|'
+          || 'emergency_contact\w*|private_(notes?|email|phone|address))$') then 'private'
+      when n.snake ~ ('(^|_)(e_?mail(_address)?|phone(_(number|no))?|mobile(_(number|no))?|telephone|whatsapp|address(_?line_?\d)?|street(_\w+)?|postal_code|'
+          || 'zip(_?code)?|lat|lng|latitude|longitude|(current|last|last_known)_location)$') then 'contact'
+    end as kind
+  from own_column c
+  join own_table t using (relid)
+  cross join lateral (select lower(regexp_replace(c.name, '([a-z0-9])([A-Z])', '\1_\2', 'g')) as snake) as n
+),
+-- Tables of which each row is a person's: a user is (part of) a key, or the name says so.
+person_table as materialized (
+  select t.relid from own_table t
+  where t.name ~* '(^|_)(users?|profiles?|members?|people|persons?|customers?|patients?|students?|players?|contacts?|attendees?|guests?|leads?|subscribers?|sign_?ups?|registrations?|reservations?|bookings?|rsvps?|waitlist|wait_list)$'
+    or exists (
+      select from pg_index i join pg_constraint k on k.conrelid = t.relid and k.contype = 'f' and k.confrelid = to_regclass('auth.users')
+      where i.indrelid = t.relid and i.indisunique and k.conkey[1] = any (i.indkey::int2[])
+    )
+),
+-- What of them a role reads of whosever row: all rows are open to it, or those with a flag, and the column is granted.
+shown_column as materialized (
+  select c.relid, c.attnum, c.name, c.kind, o.role, a.name as role_name
+  from telling_column c
+  join own_table t on t.relid = c.relid and t.rls
+  join (
+    select relid, role from everybody_reads
+    union
+    select p.relid, r.role from policy p join policy_role r using (policy)
+    where p.permissive and p.cmd in ('r', '*')
+      and p.qual ~ '^\(\w+ OR |^\(\(\w+ = (''[^'']*''(::[\w. ]+)?|true)\) OR | OR \w+\)$| OR \(\w+ = (''[^'']*''(::[\w. ]+)?|true)\)\)$'
+  ) as o on o.relid = c.relid
+  join api a using (role)
+  where c.kind is not null
+    and has_schema_privilege(o.role, t.schema, 'usage') and has_column_privilege(o.role, c.relid, c.attnum, 'select')
+    and (c.kind <> 'contact' or c.relid in (select relid from person_table))
+    -- What people chose to show: a policy that asks show_email, phone_public.
+    and not exists (
+      select from policy p join own_column f on f.relid = p.relid and f.base_type = 'boolean'
+      where p.relid = c.relid and p.cmd in ('r', '*') and p.qual ~ f.pattern and f.name ~* c.name
+    )
 )
