@@ -48,11 +48,10 @@ class Seen:
         return self.looks[step].values[column] != self.looks[step - 1].values[column]
 
     def did_nothing(self, step: int) -> bool:
-        """Whether that change reached no row, or left it as it was."""
+        """Whether that change reached no row, or left it as it was but for what is kept."""
         if step > len(self.counts):
             return False
-        before, after = self.looks[step - 1], self.looks[step]
-        return not self.counts[step - 1] or (before.kept, before.values) == (after.kept, after.values)
+        return not self.counts[step - 1] or self.looks[step].values == self.looks[step - 1].values
 
 
 class Editor:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from realtime_toolkit.verify.access import Whose
     from realtime_toolkit.verify.keepers import Trigger
+    from realtime_toolkit.verify.probing import Actor
     from realtime_toolkit.verify.seeding import Row
     from realtime_toolkit.verify.stage import Stage
     from realtime_toolkit.verify.tables import Column, Model, Table
@@ -96,9 +97,15 @@ class _Probe:
         self._editor = Editor(stage.connection, table, stage.access.where(table, row), kept)
         self._extra: dict[str, sql.Composable] = {}
         """What has to be sent with every change: where a trigger asks the writer for the next version."""
+        self._writer: str | None = None
+        """As whom rows are changed: ourselves, unless a trigger fails without a token."""
 
     def found(self) -> Keeping:
         changes = self._changes()
+        for role in ("authenticated", "service_role"):
+            if not changes:
+                self._writer = role
+                changes = self._changes()
         if not any(seen.landed(change.column) for change, seen in changes.items()) and self._kept:
             self._extra = {c.name: _next(c) for c in self._kept}
             with_extra = self._changes()
@@ -131,7 +138,11 @@ class _Probe:
         changes: dict[Alteration, Seen] = {}
         for column in self._free()[:_MOST_COLUMNS]:
             alternatives = tuple(alterations(self._table, column, self._row))
-            tries = ((change, self._changed(change, steps)) for steps in _STEPS for change in alternatives)
+            tries = (
+                (change, self._changed(change, steps, self._writer))
+                for steps in _STEPS
+                for change in alternatives
+            )
             made = next(((change, seen) for change, seen in tries if seen is not None), None)
             if made is not None:
                 changes[made[0]] = made[1]
@@ -140,7 +151,10 @@ class _Probe:
     def _changed(self, change: Alteration, steps: int, role: str | None = None) -> Seen | None:
         values = (*change.values, *change.values)[:steps]
         statements = [self._editor.update({change.column: value, **self._extra}) for value in values]
-        return self._editor.made(self._stage.access.actors[role] if role else None, *statements)
+        return self._editor.made(self._person(role), *statements)
+
+    def _person(self, role: str | None) -> Actor | None:
+        return self._stage.access.actors[role] if role else None
 
     def _landing(self, role: str, landing: Sequence[Alteration]) -> tuple[Alteration, Seen] | None:
         """A change that this role can make of its own row, and what came of it."""
@@ -203,7 +217,7 @@ class _Probe:
         """Whether it goes through together with another change, which then is what the trigger looks at."""
         for other in landing[:_MOST_LANDINGS]:
             both = {other.column: other.values[0], change.column: change.values[0]}
-            seen = self._editor.made(None, self._editor.update(both))
+            seen = self._editor.made(self._person(self._writer), self._editor.update(both))
             if seen is not None and seen.landed(change.column):
                 return True
         return False
@@ -226,7 +240,12 @@ class _Probe:
         landed = [(change, seen) for change, seen in changes.items() if seen.landed(change.column)]
         always = len([s for s in still if s.pace is Pace.STUCK]) == len(landed)
         if not still and name not in self._extra:
-            others = [(*made, role) for role, made in landings.items() if made is not None]
+            clients = any(
+                landings[role] for role in _CLIENTS
+            )  # beside whom the server may be exempt: an import
+            others = [
+                (*made, r) for r, made in landings.items() if made and not (clients and r not in _CLIENTS)
+            ]
             still = tuple(_stills(name, others)) or tuple(self._upserted(column, *landed[0]))
         by_clients = {role: made[0] for role, made in landings.items() if made and role in _CLIENTS}
         return Kept(
@@ -253,7 +272,7 @@ class _Probe:
         }
         values = (literal(self._table, change.column, look.values[change.column]) for look in seen.looks[1:3])
         again = (self._editor.upsert({**row, change.column: value}, change.column) for value in values)
-        made = self._editor.made(None, *again)
+        made = self._editor.made(self._person(self._writer), *again)
         if made is not None:
             yield from (Still(UPSERT, still.pace) for still in _stills(column.name, [(change, made, "")]))
 
@@ -287,8 +306,7 @@ class _Probe:
 
     def _stays(self, role: str | None, column: Column, values: Mapping[str, sql.Composable]) -> bool:
         """Whether such an UPDATE puts it far ahead, or back."""
-        person = self._stage.access.actors[role] if role else None
-        seen = self._editor.made(person, self._editor.update(values))
+        seen = self._editor.made(self._person(role), self._editor.update(values))
         if seen is None or not seen.counts[0]:
             return False
         before, after = (look.kept[column.name] for look in seen.looks)
@@ -318,7 +336,7 @@ class _Probe:
             if not mentioned(other.name, self._texts):
                 continue
             for value in far_values(self._table, other, self._texts):
-                if self._stays(None, column, {**self._extra, other.name: value}):
+                if self._stays(self._writer, column, {**self._extra, other.name: value}):
                     return other.name
         return None
 

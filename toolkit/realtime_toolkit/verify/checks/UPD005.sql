@@ -1,6 +1,6 @@
 -- UPD005: Nothing keeps updated_at: no BEFORE UPDATE row trigger writes it
 -- An AFTER trigger or a statement trigger cannot write it; one that writes coalesce(new.updated_at, …) keeps the old value,
--- which is never null in an UPDATE. The mend stamps a new row as well, of which all of OLD is null.
+-- which is never null in an UPDATE. One that updates the row once more does keep it, as UPD010 finds by trying. The mend stamps a new row as well, of which all of OLD is null.
 select
   'UPD005' as code, 'error' as level, c.fqn || '.' || quote_ident(c.name) as object,
   format('%s.%s is not kept: %s, so it goes stale at the first UPDATE.', c.fqn, quote_ident(c.name),
@@ -25,4 +25,9 @@ where not exists (
   select from keeper k
   where k.relid = c.relid and k.column_name = c.name
     and coalesce(k.written, '') !~ ('^coalesce\(\s*new\s*\.\s*"?' || lower(c.name))
+) and not exists (
+  select from pg_trigger g join pg_proc f on f.oid = g.tgfoid
+  where g.tgrelid = c.relid and not g.tgisinternal and g.tgenabled in ('O', 'A') and g.tgtype::int & (2 | 16) = 16
+    and f.prosrc ~* ('\mupdate\s+(only\s+)?("?\w+"?\s*\.\s*)?"?'
+      || regexp_replace(c.table_name, '[][\\(){}.*+?^$|]', '\\\&', 'g') || '"?\s[^;]*\mset\M[^;]*"?' || c.name || '"?\s*=')
 )
