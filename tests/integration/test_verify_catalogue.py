@@ -40,23 +40,27 @@ ELSEWHERE = {
 }
 
 
+_ROLES = "select quote_ident(rolname) from pg_roles"
 _MEMBERS = "select roleid::regrole::text, member::regrole::text from pg_auth_members"
 _SETTINGS = "select rolname, split_part(c, '=', 1) from pg_roles, unnest(rolconfig) c"
 
 
 @pytest.fixture
 def roles_as_they_were(stack: LocalStack, external: bool) -> Iterator[None]:
-    """Roles are of the whole server: what a flaw does to them is undone. Roles that it made stay, and are harmless."""
+    """Roles are of the whole server: what a schema does to them is undone when its databases are gone."""
     if external:
         yield
         return
     with maker(stack) as admin:
+        roles = admin.execute(_ROLES).fetchall()
         members, settings = admin.execute(_MEMBERS).fetchall(), admin.execute(_SETTINGS).fetchall()
         yield
         for granted, member in set(admin.execute(_MEMBERS).fetchall()) - set(members):
             admin.execute(f"revoke {granted} from {member}".encode())
         for role, setting in set(admin.execute(_SETTINGS).fetchall()) - set(settings):
             admin.execute(f"alter role {role} reset {setting}".encode())
+        for (role,) in set(admin.execute(_ROLES).fetchall()) - set(roles):
+            admin.execute(f"drop role {role}".encode())
 
 
 def expected(flaw: Path) -> set[str]:

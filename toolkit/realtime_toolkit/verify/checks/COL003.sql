@@ -1,12 +1,15 @@
 -- COL003: A copy of protected rows that everybody reads
 -- Policies are of a table, not of what is in it: an audit trail, a history or a search index that a trigger fills, or a table made
 -- from another one, has to be protected as its source is.
-with copied as (
+with open_table as materialized (
+  select t.* from own_table t where t.rls and t.relid in (select relid from everybody_reads)
+),
+copied as (
   select distinct g.tgrelid as source, x.relid as copy
   from pg_trigger g
   join routine r on r.function = g.tgfoid
   join own_table y on y.relid = g.tgrelid
-  join own_table x on x.relid <> y.relid and x.rls
+  join open_table x on x.relid <> y.relid
     and r.source ~* ('\minsert\s+into\s+("?' || x.schema || '"?\s*\.\s*)?"?' || regexp_replace(x.name, '[][\\(){}.*+?^$|]', '\\\&', 'g') || '"?(\s|\()')
   where not g.tgisinternal and (
     r.source ~* '\m(to_jsonb?|row_to_json|hstore)\s*\(\s*(new|old)\s*\)|\m(new|old)\s*\.\s*\*'
@@ -21,7 +24,8 @@ with copied as (
   )
   union
   select y.relid, x.relid
-  from own_table y join own_table x on x.relid <> y.relid and x.rls and not x.is_partition and not y.is_partition
+  from own_table y join open_table x on x.relid <> y.relid and not x.is_partition and not y.is_partition
+    and position(lower(y.name) in lower(x.name)) > 0
   where (select count(*) from own_column c where c.relid = y.relid) >= 4
     and x.name ~* ('(^|_)' || regexp_replace(y.name, '[][\\(){}.*+?^$|]', '\\\&', 'g') || '(_|$)')
     and not exists (
