@@ -72,6 +72,16 @@ from pg_catalog.pg_rewrite r join pg_catalog.pg_class c on c.oid = r.ev_class
 where r.ev_type = '2' and c.relkind in ('r', 'p') and r.ev_enabled in ('O', 'A')
 order by 1, 2
 """
+_MEANT = """
+select exists (
+    select from pg_catalog.pg_trigger g join pg_catalog.pg_proc f on f.oid = g.tgfoid
+    where g.tgrelid = t.relid and not g.tgisinternal and g.tgenabled in ('O', 'A') and g.tgtype::int & (1 | 2 | 4) = (1 | 2 | 4)
+      and f.prosrc ~* ('\\mnew\\s*\\.\\s*"?' || %(column)s || '"?\\s*:?='))
+  or exists (
+    select from unnest(array['anon', 'authenticated']) r
+    where not has_table_privilege(r, t.relid, 'insert') and has_column_privilege(r, t.relid, %(column)s, 'insert'))
+from (select %(table)s::pg_catalog.regclass::oid as relid) as t
+"""
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
@@ -82,3 +92,12 @@ def read_triggers(connection: Connection) -> dict[str, list[Trigger]]:
         for table, name, text, instead in connection.execute(_TRIGGERS.encode()).fetchall():
             found[table].append(Trigger(name, _COMMENT.sub(" ", text), instead))
     return found
+
+
+def is_of_new_rows(connection: Connection, table: Table, column: Column) -> bool:
+    """Whether somebody thought of what a new row has there: a trigger BEFORE INSERT writes it, or its INSERT is granted apart.
+
+    A trigger BEFORE UPDATE beside a default is how most schemas are made, and new rows are left to the default.
+    """
+    row = connection.execute(_MEANT, {"table": table.name, "column": column.name}).fetchone()
+    return row is not None and bool(row[0])

@@ -16,7 +16,7 @@ from psycopg import sql
 from realtime_toolkit.verify.access import Command
 from realtime_toolkit.verify.altering import Alteration, alterations, far_values
 from realtime_toolkit.verify.editing import Editor, Seen
-from realtime_toolkit.verify.keepers import is_time, kept_columns, read_triggers, writes
+from realtime_toolkit.verify.keepers import is_of_new_rows, is_time, kept_columns, read_triggers, writes
 from realtime_toolkit.verify.kept import UPSERT, Dropped, Given, Keeping, Kept, Pace, Still
 from realtime_toolkit.verify.names import mentioned
 from realtime_toolkit.verify.seeding import insert_statement, literal
@@ -316,6 +316,8 @@ class _Probe:
         return after < before or after > limit
 
     def _given_on_insert(self, column: Column) -> Iterator[Given]:
+        if is_time(column) and not is_of_new_rows(self._stage.connection, self._table, column):
+            return
         far = _FAR if is_time(column) else str(_JUMP)
         there = sql.SQL("{} >= {}").format(
             sql.Identifier(column.name), literal(self._table, column.name, far)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from realtime_toolkit.verify.channels import Channels
     from realtime_toolkit.verify.probing import Actor, Statement
     from realtime_toolkit.verify.reading import Reading
-    from realtime_toolkit.verify.tables import Column, Table
+    from realtime_toolkit.verify.tables import Column, Policy, Table
 
 _MOST_VALUES = 12
 _TEXTS = ("text", "character varying")
@@ -185,8 +185,9 @@ class _Mover:
         losing = [p for p in seen if not self._still_sees(p, who, (first, step))]
         for by, writer, prepared in self._writers(state, who, value) if losing else ():
             told = self._told(writer, (first, *prepared), step, losing)
-            if told is not None and len(told) < len(losing):
-                readers = tuple(dict.fromkeys(p.role for p in losing if p not in told))
+            untold = [p for p in losing if p not in (told or ())]
+            if told is not None and self._is_theirs(state.column, who, untold):
+                readers = tuple(dict.fromkeys(p.role for p in untold))
                 yield Gone(self._table.name, self._guilty(state.column), place, value, by, readers)
 
     def _still_sees(self, person: Actor, who: Who, steps: Sequence[Statement]) -> bool:
@@ -252,9 +253,18 @@ class _Mover:
         assert self._channels is not None
         return not private or self._channels.joins(person.role, topic).answer is Answer.ALLOW
 
+    def _is_theirs(self, column: Column, who: Who, losing: Sequence[Actor]) -> bool:
+        """They are the row's own people; others, who no longer see what was taken back, are meant not to."""
+        nobodys = self._table.name not in self._reading.stage.belonging.users  # a team's: every member's
+        own = any(nobodys or p.claims.get("sub") == who.user_id for p in losing)
+        return own and any(policy.personal for policy in self._deciding(column))
+
     def _guilty(self, column: Column) -> tuple[str, ...]:
-        those = [p for p in self._reading.policies(self._table) if mentioned(column.name, p.using or "")]
-        return tuple(p.name for p in those or self._reading.policies(self._table))
+        return tuple(policy.name for policy in self._deciding(column))
+
+    def _deciding(self, column: Column) -> tuple[Policy, ...]:
+        policies = self._reading.policies(self._table)
+        return tuple(p for p in policies if mentioned(column.name, p.using or "")) or policies
 
 
 def _sets(body: str, state: _State, value: str | None) -> bool:

@@ -30,6 +30,7 @@ from (
   where n.nspname = 'vault' and c.relname in ('secrets', 'decrypted_secrets')
 ) as v
 join api a on has_any_column_privilege(a.role, v.oid, 'select')
+  and not exists (select from pg_roles s where s.rolname = 'service_role' and pg_has_role(a.role, s.oid, 'usage'))  -- ROL001 tells
 group by v.name
 union all
 select

@@ -6,6 +6,7 @@ with always as (
   select p.*, r.role_name from policy p join policy_role r using (policy)
   join own_table t on t.relid = p.relid
   where t.rls and p.permissive
+    and (0 = any (p.roles) or r.role = any (p.roles))  -- of a role that clients inherit ROL001 tells
     and (case when p.cmd = 'a' then p.wcheck else p.qual end) ~* '^\(*true\)*$|^\(*(\d+|''[^'']*''::\w+) = \1\)*$|\mOR true\M|\(true OR\M'
 )
 select

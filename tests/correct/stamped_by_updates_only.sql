@@ -1,5 +1,4 @@
--- expect: UPD012
--- Shape: updated_at is kept by a trigger on UPDATE only: a client inserts a row of the year 2099, which outranks every later change.
+-- Shape: notes. updated_at has a default for new rows and a trigger for changes, as most schemas are made.
 create table public.notebooks (id uuid primary key default gen_random_uuid(), owner_id uuid not null default auth.uid() references auth.users on delete cascade, title text not null);
 create index on public.notebooks (owner_id);
 create table public.notes (

@@ -1,5 +1,4 @@
--- expect: DLV004
--- Shape: bicycles for sale; a sold one disappears for the visitors, who are not told.
+-- Shape: a market place. What is sold leaves the public's sight by its owner's will; the owner sees it still.
 create type public.bicycle_state as enum ('draft', 'offered', 'sold');
 create table public.bicycles (
   seller_id uuid not null references auth.users,
