@@ -280,6 +280,8 @@ def baseline(
 @option("--snapshot", type=FILE, default=Path("supabase/access.snapshot"), show_default=True,
         help="Who may read, write and receive what, to be compared with where it is there.")  # fmt: skip
 @option("--update-snapshot", is_flag=True, help="Write today's access to the snapshot.")
+@option("--leaks", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="SECONDS",
+        help="How long to look for states of rows in which they show in another tenant; 0: not at all.")  # fmt: skip
 @option("--pgtap", type=FILE, help="Write the access matrix as a pgTAP test, and do nothing else.")
 @click.pass_context
 def verify(
@@ -299,6 +301,7 @@ def verify(
     allow_writes: bool,
     snapshot: Path,
     update_snapshot: bool,
+    leaks: float,
     pgtap: Path | None,
 ) -> None:
     """Judge the database as Realtime will treat it: who can read, write and receive what.
@@ -325,6 +328,7 @@ def verify(
         baseline=known,
         allow_writes=allow_writes,
         snapshot=None if update_snapshot else snapshot,
+        leaks=leaks,
     )
     if update_snapshot:
         verify.write_snapshot(snapshot, report)

@@ -8,7 +8,7 @@
       channels    who joins and sends on which private topic
     judging     what the matrices mean, unless a static rule has said it already
     snapshot    the matrices as one text, compared with the one in the repository
-    leaks       Hypothesis looks for rows that show in another tenant; by name only (``checks=["leaks"]``)
+    leaks       other states of a stranger's rows, and other memberships, until a row shows in another tenant
     tap, items  the same as a pgTAP file, and as pytest items
 
 ``verify(dsn)`` returns a :class:`Report`; :func:`render` writes it as text, json, junit, sarif or github.
@@ -33,8 +33,8 @@ from realtime_toolkit.verify.dynamic import cannot_act, run_matrices, table_name
 from realtime_toolkit.verify.formats import FORMATS, as_dict, render
 from realtime_toolkit.verify.hearing import RULES as BROADCAST
 from realtime_toolkit.verify.hearing import judge_broadcasts
-from realtime_toolkit.verify.judging import DYNAMIC, judge
-from realtime_toolkit.verify.leaks import LEK001, hunt
+from realtime_toolkit.verify.judging import DYNAMIC, judge, table_of
+from realtime_toolkit.verify.leaks import LEK001, SECONDS, hunt
 from realtime_toolkit.verify.linting import LINT, installed, run_pgrls
 from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Report, Rule
@@ -87,13 +87,14 @@ def verify(
     baseline: frozenset[str] = frozenset(),
     allow_writes: bool = False,
     snapshot: Path | None = None,
+    leaks: float = SECONDS,
 ) -> Report:
     """Judge the database at ``dsn``.
 
     ``checks`` are codes, beginnings of codes or groups (none: all); ``schemas`` the schemas to judge
     (none: all of the user's own); ``migrations`` a directory in which findings are located; ``baseline``
     the fingerprints of known findings (:func:`read_baseline`); ``snapshot`` the file that the matrices are
-    compared with, where it is there. The dynamic checks write rows in a transaction that is rolled back:
+    compared with, where it is there; ``leaks`` the seconds in which leaks are hunted (0: not at all). The dynamic checks write rows in a transaction that is rolled back:
     elsewhere than on this machine only with ``allow_writes``, and there the numbers that sequences gave stay taken.
 
     Raises :class:`~realtime_toolkit.errors.InputError` for an unknown check or schema,
@@ -125,12 +126,17 @@ def verify(
             else:
                 results += tuple(_skipped(rule, refused) for rule in (*DYNAMIC, *BROADCAST))
             results += _compared(matrices, snapshot, refused)
-            if LEK001.code in codes and checks:  # long, and what it finds may be meant: only when asked for
+            if LEK001.code in codes and (leaks > 0 or checks):
+                tables = matrices.tables if matrices else {}
+                told = {table_of(f.object, tables) for f in found if f.code in codes & _OPEN}
                 results += (
-                    _skipped(LEK001, refused)
-                    if refused
-                    else hunt(connection, config, schemas=schemas, alone=is_local(dsn)),
-                )
+                    _skipped(LEK001, refused or "--leaks 0")
+                    if refused or leaks <= 0
+                    else hunt(
+                        connection, config, schemas=schemas, seconds=leaks, alone=is_local(dsn),
+                        told=told, designs=bool(checks),
+                    ),
+                )  # fmt: skip
         if LINT.code in codes and (checks or installed()):
             results += (run_pgrls(dsn, table_names(connection, schemas), schemas=schemas),)
     shown = tuple(result for result in results if result.rule.code in codes)
@@ -140,6 +146,8 @@ def verify(
     return without_known(report, baseline)
 
 
+_OPEN = frozenset({"ACC001", "ACC002", "RLS001", "RLS010", "RLS011", "RLS012", "PUB010"})
+"""What tells of a table that strangers reach its rows: the leak hunt need not."""
 _DYNAMIC_CODES = frozenset(rule.code for rule in (*DYNAMIC, *BROADCAST, SNP001, LEK001))
 
 

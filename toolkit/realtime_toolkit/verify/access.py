@@ -152,10 +152,15 @@ class Access:
             return Result(Answer.ALLOW)  # the row was reached; what hangs on it held it back
         if result.answer is Answer.ALLOW:
             return result
-        control = attempt(self._connection, None, probe.statement, before=probe.before)
+        before = (*probe.before, self.voice(table, whose))
+        control = attempt(self._connection, None, probe.statement, before=before)
         if command is Command.DELETE and control.sqlstate in ("23503", "23001"):
             control = Result(Answer.ALLOW)
         return _weighed(command, result, control)
+
+    def voice(self, table: Table, whose: Whose) -> Statement:
+        """After this triggers that ask who it is hear the one whose row it is."""
+        return self._seeder.voice(self.who(table, whose))
 
     def probe(self, table: Table, whose: Whose, command: Command, role: str) -> Probe | None:
         row = self.row(table, whose)
@@ -224,7 +229,7 @@ class Access:
         made: Row | None = None
         try:
             with self._connection.transaction(force_rollback=True):
-                made = self._seeder.insert(self._model.tables[place[0]], given)
+                made = self._seeder.insert(self._model.tables[place[0]], given, who)
         except psycopg.Error:
             return None
         seeded = self._seeder.world.rows[place]
@@ -236,7 +241,9 @@ class Access:
     def _removals(self, table: Table, who: Who) -> Iterator[Statement]:
         """Takes away what hangs on that person's row in this table, the farthest first."""
         hanging = hanging_on(self._model.tables, table.name)
-        sharing = (Who.ALICE, Who.BOB) if who in (Who.ALICE, Who.BOB) else (who,)
+        seeded = self._seeder.world.rows
+        place = self._seeded_in(table, who)
+        sharing = [w for w in Who if seeded.get((place, w)) == seeded.get((place, who))]
         for other in reversed(in_dependency_order(self._model.tables.values())):
             rows = {w: self._seeder.world.rows.get((other.name, w)) for w in sharing}
             if other.name in hanging:

@@ -17,7 +17,7 @@ from realtime_toolkit.verify.probing import ROLES, Answer, Result, actor, attemp
 from realtime_toolkit.verify.seeding import Who
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.ownership import Belonging
@@ -109,6 +109,9 @@ class Channels:
     def joins(self, role: str, topic: str) -> Result:
         """Whether Alice, in that role, may join this private topic to listen, as things are now."""
         return self._read(self._actors[role], topic, "broadcast")
+
+    def anybody_joins(self, people: Iterable[Actor], topic: str) -> bool:
+        return any(self._read(person, topic, "broadcast").answer is Answer.ALLOW for person in people)
 
     def cells(self, topics: list[Topic]) -> Iterator[ChannelCell]:
         """The matrix of the topics that somebody may use; one that nobody asks for is always in it."""

@@ -6,6 +6,10 @@ tables = ["orders", "app.invoices"]        # must be published
 [tables."public.notes"]                    # how rows belong to users, where policies do not show it
 owner = "author"                           # column that holds a user's id
 tenant = "team_id"                         # column that holds a tenant's
+values = { state = "draft" }               # what a new row needs that its constraints do not show
+
+[users]                                    # what triggers of auth.users need
+user_metadata = { company = "{name} Ltd" }
 
 [claims]                                   # what a member's token carries
 app_metadata = { tenant_id = "{tenant}" }
@@ -39,6 +43,10 @@ class Ownership:
 class Config:
     expected: tuple[str, ...] = ()
     ownership: Mapping[str, Ownership] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Table → column → value as text, for every row that is made there."""
+    users: Mapping[str, Any] = field(default_factory=dict)
+    """``user_metadata``, ``app_metadata`` and ``email`` of every user that is made."""
     claims: Mapping[str, Any] = field(default_factory=dict)
     topics: tuple[str, ...] = ()
     exposed: frozenset[str] | None = None
@@ -59,7 +67,13 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path}: {error}") from None
 
 
-_KNOWN = {"publication": {"tables"}, "tables": None, "claims": None, "channels": {"topics"}}
+_KNOWN = {
+    "publication": {"tables"},
+    "tables": None,
+    "users": {"user_metadata", "app_metadata", "email"},
+    "claims": None,
+    "channels": {"topics"},
+}
 
 
 def parse_config(data: Mapping[str, Any]) -> Config:
@@ -74,6 +88,8 @@ def parse_config(data: Mapping[str, Any]) -> Config:
     return Config(
         expected=_texts(data, "publication", "tables"),
         ownership={_qualified(name): _ownership(name, told) for name, told in data.get("tables", {}).items()},
+        values={_qualified(name): _values(name, told) for name, told in data.get("tables", {}).items()},
+        users=_users(data.get("users", {})),
         claims=data.get("claims", {}),
         topics=_texts(data, "channels", "topics"),
     )
@@ -87,11 +103,27 @@ def _texts(data: Mapping[str, Any], section: str, name: str) -> tuple[str, ...]:
 
 
 def _ownership(table: str, told: Any) -> Ownership:
-    if not isinstance(told, dict) or not all(isinstance(column, str) for column in told.values()):
+    if not isinstance(told, dict) or not all(
+        isinstance(told.get(name, ""), str) for name in ("owner", "tenant")
+    ):
         raise ConfigError(f'[tables."{table}"] must give names of columns')
-    if extra := sorted(set(told) - {"owner", "tenant"}):
+    if extra := sorted(set(told) - {"owner", "tenant", "values"}):
         raise ConfigError(f'[tables."{table}"] has no setting {extra[0]!r}')
     return Ownership(told.get("owner"), told.get("tenant"))
+
+
+def _values(table: str, told: Mapping[str, Any]) -> Mapping[str, str]:
+    given = told.get("values", {})
+    if not isinstance(given, dict) or not all(isinstance(v, str | int | float) for v in given.values()):
+        raise ConfigError(f'[tables."{table}"] values must be columns with a text, number or boolean each')
+    return {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in given.items()}
+
+
+def _users(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, wanted in (("user_metadata", dict), ("app_metadata", dict), ("email", str)):
+        if not isinstance(told.get(name, wanted()), wanted):
+            raise ConfigError(f"[users] {name} must be a {'text' if wanted is str else 'table of keys'}")
+    return told
 
 
 def _qualified(name: str) -> str:

@@ -100,7 +100,12 @@ class Deliveries:
         if look is None or change is None:
             return Answer.UNDECIDED
         person = self._access.actors[role]
-        seen = attempt(self._connection, person, look.statement, before=(change.statement,))
+        seen = attempt(
+            self._connection,
+            person,
+            look.statement,
+            before=(self._access.voice(table, whose), change.statement),
+        )
         # What a trigger or constraint refuses to ourselves says nothing of who would see it.
         return seen.answer if seen.answer in (Answer.ALLOW, Answer.DENY) else Answer.UNDECIDED
 

@@ -14,6 +14,7 @@ from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.channels import ChannelCell, Channels, find_topics
 from realtime_toolkit.verify.delivery import Deliveries, Delivery
 from realtime_toolkit.verify.disclosed import find_disclosed
+from realtime_toolkit.verify.leaders import Leaders
 from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.probing import Answer, attempt
 from realtime_toolkit.verify.seeding import Who, relation
@@ -27,7 +28,7 @@ from realtime_toolkit.verify.variation import Change, is_free, single_changes, u
 from realtime_toolkit.verify.walls import find_openings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from realtime_toolkit.verify.config import Config
@@ -64,6 +65,9 @@ def run_matrices(
         delivered: list[Delivery] = []
         for table in stage.model.reachable:
             access += stage.access.cells(table)
+        led = _led(stage, access, config)
+        governed = frozenset(_governed(stage, access))
+        access += [cell for cells in led.values() for cell in cells]
         for table in stage.model.published:
             delivered += deliveries.of(table)
         channels: list[ChannelCell] = []
@@ -74,31 +78,43 @@ def run_matrices(
             channels += private.cells(topics)
             sent = broadcasts(stage, private)
         return Matrices(
-            dict(stage.model.tables),
-            tuple(access),
-            tuple(delivered),
-            tuple(channels),
-            tuple(_unmoved(stage)),
-            frozenset(_governed(stage, access)),
-            _failed(stage, access),
-            stage.moving,
-            dict(_ways(stage, access)),
-            frozenset(t.name for t in stage.model.tables.values() if stage.belonging.names_somebody(t)),
-            stage.partition,
-            sent,
-            stage.model.message_policies,
-            call_functions(
+            tables=dict(stage.model.tables),
+            access=tuple(access),
+            deliveries=tuple(delivered),
+            channels=tuple(channels),
+            unmoved=tuple(_unmoved(stage)),
+            governed=governed,
+            failed=_failed(stage, access, led),
+            moving=stage.moving,
+            ways=dict(_ways(stage, access)),
+            named=frozenset(t.name for t in stage.model.tables.values() if stage.belonging.names_somebody(t)),
+            partition=stage.partition,
+            broadcasts=sent,
+            channel_policies=stage.model.message_policies,
+            called=call_functions(
                 connection, stage.model, stage.belonging, stage.access, stage.seeder.world, schemas
             ),
-            find_openings(connection, stage.model, stage.belonging, stage.seeder.world, schemas),
-            find_disclosed(connection, stage.model),
+            walls=find_openings(connection, stage.model, stage.belonging, stage.seeder.world, schemas),
+            disclosed=find_disclosed(connection, stage.model),
         )
 
 
-def _failed(stage: Stage, access: Iterable[Cell]) -> dict[str, str]:
+def _led(stage: Stage, access: Iterable[Cell], config: Config) -> dict[str, list[Cell]]:
+    """Tables that only somebody with more rights than Alice can read, and what an admin can do to strangers' rows."""
+    leaders = Leaders(stage.connection, stage.belonging, stage.seeder.world, stage.access, config)
+    seen = {c.table for c in access if _reads_own(c)}
+    hidden = [t for t in stage.model.reachable if _is_restricted(t) and t.name not in seen]
+    return {
+        t.name: list(leaders.strange(t))
+        for t in hidden
+        if t.name in stage.belonging.owned and leaders.read(t)
+    }
+
+
+def _failed(stage: Stage, access: Iterable[Cell], led: Collection[str]) -> dict[str, str]:
     """What keeps the matrices from proving anything of a table."""
     world, failed = stage.seeder.world, {}
-    seen = {c.table for c in access if _reads_own(c)}
+    seen = {*led, *(c.table for c in access if _reads_own(c))}
     for table in stage.model.reachable:
         if table.name in world.failed:
             failed[table.name] = f"no row could be made: {world.failed[table.name]}"

@@ -138,7 +138,7 @@ def _unjoinable(broadcasts: Broadcasts, policies: Sequence[Policy]) -> tuple[lis
     found: list[Finding] = []
     undecided: list[str] = []
     for (functions, _), those in by_kind.items():
-        if any(h.joins is Answer.ALLOW for sent in those for h in sent.hearers):
+        if any(sent.joined for sent in those):
             continue
         name, topic = _object(functions, those[0].table), those[0].topic
         if _asks_more(topic, policies):

@@ -117,7 +117,9 @@ def _undecided(matrices: Matrices) -> str:
     parts = [f"{table}: {why}" for table, why in sorted(failed.items())]
     open_cells: dict[str, set[str]] = defaultdict(set)
     for cell in matrices.access:
-        if cell.result.answer is Answer.UNDECIDED and cell.table not in failed:
+        # No policy binds service_role: what befell it says nothing of access.
+        undecided = cell.result.answer is Answer.UNDECIDED and cell.role != "service_role"
+        if undecided and cell.table not in failed:
             open_cells[cell.table].add(
                 f"{cell.command.value}{f' {cell.result.sqlstate}' if cell.result.sqlstate else ''}"
             )

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.errors import ConfigError
-from realtime_toolkit.verify.names import NAME, parts, plain
-from realtime_toolkit.verify.tables import USERS
+from realtime_toolkit.verify.names import NAME, mentioned, parts, plain
+from realtime_toolkit.verify.tables import USERS, hanging_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.tables import Column, Model, Policy, Table
@@ -35,7 +35,7 @@ _FROM = re.compile(
     rf"\b(?:from|join)\s+\(*((?:{NAME}\.)?{NAME})(?:\s+(?:as\s+)?(?!where|on|join|left|inner)({NAME}))?", re.I
 )
 _CLAIM = re.compile(
-    r"auth\.jwt\(\)(?:\s+AS\s+\w+)?(?P<path>(?:\s*\)*\s*->>?\s*'\w+'(?:::text)?)+)"
+    r"(?P<mail>auth\.email\(\))|auth\.jwt\(\)(?:\s+AS\s+\w+)?(?P<path>(?:\s*\)*\s*->>?\s*'\w+'(?:::text)?)+)"
     r"|current_setting\(\s*'request\.jwt\.claims'[^)]*\)\s*\)*(?:::jsonb?)?(?P<path2>(?:\s*\)*\s*->>?\s*'\w+'(?:::text)?)+)",
     re.IGNORECASE,
 )
@@ -44,6 +44,10 @@ _BEFORE = re.compile(
     rf"{_COLUMN}{_CAST}\s*(?:=|\bin\b)\s*(?:[\s(]|\b(?:select|array|any)\b|\b[\w.]+(?=\())*$", re.IGNORECASE
 )
 _AFTER = re.compile(rf"{_CAST}(?:\s+as\s+\w+)?\s*{_CAST}\s*(?:=|\?)\s*[\s(]*{_COLUMN}", re.IGNORECASE)
+_CONSTANT = re.compile(
+    rf"{_CAST}(?:\s+as\s+\w+)?\s*{_CAST}\s*(?:=|\bin\b)\s*(?:any\s*)?[\s(]*(?:array\[)?'(\w+)'", re.I
+)
+"""What a claim is compared with."""
 _USER_NAME = re.compile(
     r"^(user|owner|author|creator|created_by|member|profile|account_holder)(_?(id|uuid|uid))?$|_by$", re.I
 )
@@ -73,10 +77,21 @@ class Belonging:
     """Tables whose rows belong to a user or a tenant at all."""
     shared: frozenset[str]
     """Tables in which two users of one tenant can be told apart from two of different ones."""
+    mails: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Table → columns that hold a user's e-mail address."""
+    joining: Mapping[str, str] = field(default_factory=dict)
+    """Membership table → the table whose rows a user is made a member of."""
+    privileges: tuple[tuple[tuple[str, ...], str], ...] = ()
+    """Claims that policies compare with a constant, as an admin's token carries them: path and value."""
+
+    @property
+    def teams(self) -> frozenset[str]:
+        return frozenset(self.joining.values())
 
     def names_somebody(self, table: Table) -> bool:
         """Whether a row of it says whose it is; a new tenant's own row does not."""
         columns = self.users.get(table.name, frozenset()) | self.tenants.get(table.name, frozenset())
+        columns |= self.mails.get(table.name, frozenset())
         if columns and columns != set(table.key):
             return True
         return any(key.target == USERS or key.target in self.owned for key in table.foreign_keys)
@@ -84,6 +99,7 @@ class Belonging:
 
 def find_belonging(model: Model, config: Config) -> Belonging:
     users, tenants = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    mails = defaultdict[str, set[str]](set)
     claims: dict[Claim, None] = {}
     for table in model.tables.values():
         for column in table.columns:
@@ -93,17 +109,76 @@ def find_belonging(model: Model, config: Config) -> Belonging:
             for name, column_name in _compared_with_user(model, table, policy):
                 users[name].add(column_name)
             for claim in _claims(model, table, policy):
+                if claim.path == ("email",):
+                    if claim.column not in users[claim.table]:
+                        mails[claim.table].add(claim.column)
+                    continue
                 claims[claim] = None
                 if not _foreign(model.tables[claim.table], claim.column):
                     tenants[claim.table].add(claim.column)
     for table in model.tables.values():
-        for name in table.filter_columns - users[table.name]:
+        for name in table.filter_columns - users[table.name] - mails[table.name]:
             column = table.column(name)
             if not _foreign(table, name) and column.default is None and table.key != (name,):
                 tenants[table.name].add(name)
     _spread_by_name(model, users, tenants)
     _apply_told(model, config, users, tenants)
-    return _classified(model, users, tenants, tuple(claims))
+    for name, columns in mails.items():
+        tenants[name] -= columns
+    found = _classified(model, users, tenants, mails, tuple(claims))
+    return replace(found, joining=_joining(model, users), privileges=tuple(_privileges(model)))
+
+
+def _joining(model: Model, users: Mapping[str, set[str]]) -> dict[str, str]:
+    """Tables with one row a user and team, which policies of the team's own tables ask."""
+    found = {}
+    for table in model.tables.values():
+        owners = users.get(table.name, set())
+        for key in table.foreign_keys if len(owners) == 1 else ():
+            there = model.tables.get(key.target)
+            pair = {*owners, *key.columns}
+            keyed = any(set(columns) == pair for columns in (table.key, *(u.columns for u in table.uniques)))
+            if there is not None and keyed and there is not table and _is_asked(model, table, there):
+                found[table.name] = key.target
+    return found
+
+
+def _is_asked(model: Model, members: Table, team: Table) -> bool:
+    name = parts(members.name)[-1]
+    about = {team.name, *hanging_on(model.tables, team.name)} - {members.name}
+    policies = (policy for table in about for policy in model.tables[table].policies)
+    return any(mentioned(name, text) for policy in policies for text in _texts(policy))
+
+
+def _privileges(model: Model) -> Iterator[tuple[tuple[str, ...], str]]:
+    policies = [policy for table in model.tables.values() for policy in table.policies]
+    yield from rights_asked_for((*policies, *model.message_policies))
+
+
+def rights_asked_for(policies: Iterable[Policy]) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Claims that these compare with a constant, or give a function one to compare them with: path and value, each once."""
+    return tuple(dict.fromkeys(right for policy in policies for right in _rights(policy)))
+
+
+def _rights(policy: Policy) -> Iterator[tuple[tuple[str, ...], str]]:
+    for text in _texts(policy):
+        for path, after in _claimed(text):
+            constant = _CONSTANT.match(after)
+            if constant is not None:
+                yield path, constant[1]
+    for name, body in policy.functions.items():
+        given = re.search(re.escape(name) + r"\(([^()]*'[^()]*)\)", policy.text.replace("ARRAY[", ""))
+        paths = [path for path, _ in _claimed(body)] if given and not name.startswith("auth.") else []
+        for path in paths:
+            yield from ((path, value) for value in re.findall(r"'(\w+)'", given[1] if given else ""))
+
+
+def _claimed(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The claims that give no identity, and what follows each."""
+    for claim in _CLAIM.finditer(text):
+        path = tuple(_STEP.findall(claim["path"] or claim["path2"] or ""))
+        if path and path != ("role",) and path[-1] not in ("sub", "email"):
+            yield path, text[claim.end() :]
 
 
 def _names_a_user(table: Table, column: Column) -> bool:
@@ -183,9 +258,9 @@ def _claims(model: Model, table: Table, policy: Policy) -> Iterator[Claim]:
 
 def _claims_in(model: Model, table: Table, text: str, names: str) -> Iterator[Claim]:
     for match in _CLAIM.finditer(text):
-        raw = match["path"] or match["path2"]
+        raw = match["path"] or match["path2"] or "->> 'email'"
         path = tuple(_STEP.findall(raw))
-        if path[-1] in ("sub", "role", "aal", "email", "is_anonymous"):
+        if path[-1] in ("sub", "aal", "is_anonymous") or path == ("role",):
             continue
         beside = _BEFORE.search(text[: match.start()]) or _AFTER.match(text[match.end() :])
         if beside is None:
@@ -216,9 +291,13 @@ def _resolve(
 
 
 def _classified(
-    model: Model, users: Mapping[str, set[str]], tenants: Mapping[str, set[str]], claims: tuple[Claim, ...]
+    model: Model,
+    users: Mapping[str, set[str]],
+    tenants: Mapping[str, set[str]],
+    mails: Mapping[str, set[str]],
+    claims: tuple[Claim, ...],
 ) -> Belonging:
-    personal = _closure(model, {name for name in model.tables if users.get(name)})
+    personal = _closure(model, {name for name in model.tables if users.get(name) or mails.get(name)})
     roots = {
         key.target
         for table in model.tables.values()
@@ -237,6 +316,7 @@ def _classified(
         frozenset(personal),
         frozenset(personal | tenant_tables),
         frozenset(tenant_tables),
+        {name: frozenset(columns) for name, columns in mails.items() if columns},
     )
 
 

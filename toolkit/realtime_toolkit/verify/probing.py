@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import psycopg
 from psycopg import sql
 
-from realtime_toolkit.verify.seeding import Who
+from realtime_toolkit.verify.tokens import claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.ownership import Belonging
-    from realtime_toolkit.verify.seeding import World
+    from realtime_toolkit.verify.people import Who, World
     from realtime_toolkit.verify.session import Connection
 
 Statement: TypeAlias = sql.SQL | sql.Composed
@@ -58,46 +58,7 @@ def actor(role: str, who: Who, world: World, belonging: Belonging, config: Confi
     """``role`` as that person: only ``authenticated`` has an identity."""
     if role != "authenticated":
         return Actor(role, {"role": role, "iss": "supabase"})
-    claims: dict[str, Any] = {
-        "sub": who.user_id,
-        "role": role,
-        "aud": role,
-        "email": f"{who.value}@probe.invalid",
-        "aal": "aal1",
-        "is_anonymous": False,
-        "app_metadata": {"provider": "email"},
-        "user_metadata": {},
-    }
-    for claim in belonging.claims:
-        row = world.rows.get((claim.table, who))
-        if row is not None and row.get(claim.column) is not None:
-            _put(claims, claim.path, [row[claim.column]] if claim.listed else row[claim.column])
-    _merge(claims, _filled(config.claims, who))
-    return Actor(role, claims)
-
-
-def _put(claims: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for step in path[:-1]:
-        claims = claims.setdefault(step, {})
-    claims.setdefault(path[-1], value)
-
-
-def _merge(claims: dict[str, Any], told: Mapping[str, Any]) -> None:
-    for name, value in told.items():
-        if isinstance(value, dict) and isinstance(claims.get(name), dict):
-            _merge(claims[name], value)
-        else:
-            claims[name] = value
-
-
-def _filled(told: Any, who: Who) -> Any:
-    if isinstance(told, dict):
-        return {name: _filled(value, who) for name, value in told.items()}
-    if isinstance(told, list):
-        return [_filled(value, who) for value in told]
-    if isinstance(told, str):
-        return told.replace("{user}", who.user_id).replace("{tenant}", f"tenant-{who.tenant}")
-    return told
+    return Actor(role, claims(who, world, belonging, config))
 
 
 def attempt(

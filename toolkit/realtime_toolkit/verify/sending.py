@@ -116,6 +116,7 @@ class _Heard:
     """The column that was changed."""
     now: Row
     hearers: tuple[Hearer, ...]
+    joined: bool
 
 
 class _Table:
@@ -297,7 +298,7 @@ class _Table:
                     return
                 now = dict(zip((c.name for c in self._table.columns), made, strict=True))
                 heard = [
-                    _Heard(command, whose, row, message, column, now, hearers)
+                    _Heard(command, whose, row, message, column, now, hearers, self._joined(message, hearers))
                     for message, hearers in self._listened(whose, command, now, before_it, there)
                 ]
                 if command is Command.UPDATE and self._vanished(now, before_it):
@@ -340,7 +341,16 @@ class _Table:
                 unseen = self._readers(now)
                 connection.execute(statement)
                 return [
-                    _Heard(Command.UPDATE, whose, row, message, None, now, hearers)
+                    _Heard(
+                        Command.UPDATE,
+                        whose,
+                        row,
+                        message,
+                        None,
+                        now,
+                        hearers,
+                        self._joined(message, hearers),
+                    )
                     for message, hearers in self._listened(whose, Command.UPDATE, now, unseen, there)
                 ]
         return []
@@ -352,6 +362,12 @@ class _Table:
         )
         actors = self._stage.access.actors
         return {role: attempt(self._stage.connection, actors[role], look).answer for role in _ROLES}
+
+    def _joined(self, message: Message, hearers: Sequence[Hearer]) -> bool:
+        if not message.private or any(h.joins is Answer.ALLOW for h in hearers):
+            return True
+        mine = any(h.whose in (Whose.OWN, Whose.OWNERLESS) for h in hearers)
+        return mine and self._channels.anybody_joins(self._stage.people(), message.topic)
 
     def _hearers(self, whose: Whose, message: Message, reads: Mapping[str, Answer]) -> tuple[Hearer, ...]:
         return tuple(
@@ -420,6 +436,7 @@ class _Table:
                 private,
                 tuple(carried),
                 tuple(dict.fromkeys(hearer for each in those for hearer in each.hearers)),
+                any(each.joined for each in those),
                 tuple((role, self._unreadable(role, carried)) for role in _ROLES),
             )
 

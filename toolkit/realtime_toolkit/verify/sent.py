@@ -33,6 +33,8 @@ class Sent:
     carried: tuple[str, ...]
     """Columns of the row, other than its key, whose values the payload holds."""
     hearers: tuple[Hearer, ...]
+    joined: bool
+    """Whether one of all the people may join, whosever the row is: Alice's recipient, the admin of her tenant."""
     unreadable: tuple[tuple[str, tuple[str, ...]], ...]
     """Role → columns carried that it may not select."""
 

@@ -64,6 +64,11 @@ def is_design(door: Door, *, writes: bool = False) -> bool:
     return named or (few and len(door.closing) > 1) or (few and door.column.kind == "e")
 
 
+def opts_in(column: Column, value: str | None) -> bool:
+    """Whether somebody has to turn it on: a flag that is off by default shares a row by a decision."""
+    return column.base == "boolean" and value == "true" and not _LIFE.search(column.name)
+
+
 def _words(name: str) -> str:
     """``isPublic`` as ``is_public``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

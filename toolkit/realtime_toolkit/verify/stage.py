@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 from realtime_toolkit.verify.access import Access
 from realtime_toolkit.verify.catalogue import facts
 from realtime_toolkit.verify.config import Config
-from realtime_toolkit.verify.ownership import Belonging, find_belonging
+from realtime_toolkit.verify.ownership import Belonging, find_belonging, rights_asked_for
 from realtime_toolkit.verify.partition import Partition, make_partition
+from realtime_toolkit.verify.people import PEOPLE, Who
 from realtime_toolkit.verify.probing import Actor, actor
 from realtime_toolkit.verify.seeding import Seeder
 from realtime_toolkit.verify.sequences import hold
 from realtime_toolkit.verify.session import settings, snapshot
 from realtime_toolkit.verify.tables import Model, read_model
+from realtime_toolkit.verify.tokens import claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from realtime_toolkit.verify.seeding import Who
     from realtime_toolkit.verify.session import Connection
 
 
@@ -43,6 +44,15 @@ class Stage:
         """Signed in as that person."""
         return actor("authenticated", who, self.seeder.world, self.belonging, self.config)
 
+    def people(self) -> Iterator[Actor]:
+        """Everybody there is, and Alice with each right that the policies of private channels ask a token for."""
+        world = self.seeder.world
+        for who in (*PEOPLE, Who.CAROL):
+            if who is not Who.CAROL or who in world.users:
+                yield self.person(who)
+        for right in rights_asked_for(self.model.message_policies):
+            yield Actor("authenticated", claims(Who.ALICE, world, self.belonging, self.config, (right,)))
+
 
 @contextmanager
 def staged(
@@ -63,7 +73,7 @@ def staged(
         connection.execute("set local lock_timeout = '3s'")
         absent = make_partition(connection) if model.has_messages else None
         belonging = find_belonging(model, config)
-        seeder = Seeder(connection, model, belonging)
+        seeder = Seeder(connection, model, belonging, config)
         if seed:
             seeder.seed()
         access = Access(connection, model, belonging, seeder, config)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from realtime_toolkit.verify.names import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from realtime_toolkit.verify.session import Connection
 
@@ -47,12 +47,18 @@ class ForeignKey:
     columns: tuple[str, ...]
     target: str
     target_columns: tuple[str, ...]
+    deferrable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unique:
+    """A unique index or an exclusion constraint."""
+
     name: str
     columns: tuple[str, ...]
+    """Those inside of expressions and conditions, too."""
+    plain: bool = True
+    """Unique in these very columns, without an expression or condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,10 @@ class Model:
     """``(table, kind, scope column)``."""
     sequences: Mapping[str, int] = field(default_factory=dict)
     """Name → increment, of all schemas of the user's own."""
+    support: Mapping[str, Table] = field(default_factory=dict)
+    """Tables that are not the user's own, but that foreign keys lead to: auth.users, storage.objects, …"""
+    metadata_readers: tuple[str, ...] = ()
+    """Bodies of functions that read a user's metadata, and of the triggers of auth.users."""
 
     exposed: frozenset[str] | None = None
     """Schemas that PostgREST serves, where that is told; else all are judged that a client role may use."""
@@ -170,15 +180,18 @@ def read_model(connection: Connection, facts: str) -> Model:
     row = connection.execute(f"{facts}\n{_QUERY.read_text(encoding='utf-8')}".encode()).fetchone()
     assert row is not None
     data = json.loads(row[0])
-    tables = [_table(item) for item in data["tables"] or ()]
+    tables = {item["name"]: _table(item) for item in data["tables"] or ()}
+    own = {item["name"] for item in data["tables"] or () if item["own"]}
     publication = data["publication"]
     return Model(
-        {table.name: table for table in tables},
+        {name: table for name, table in tables.items() if name in own},
         Publication(**publication) if publication else None,
         data["has_messages"],
         tuple(_policy(item) for item in data["message_policies"] or ()),
         tuple((item["relation"], item["kind"], item["scope_column"]) for item in data["tracked"] or ()),
         data["sequences"] or {},
+        {name: table for name, table in tables.items() if name not in own},
+        tuple(data["metadata_readers"] or ()),
     )
 
 
@@ -192,9 +205,11 @@ def _table(item: dict[str, Any]) -> Table:
         key=tuple(item["key"] or ()),
         identity=tuple(item["identity"] or ()),
         identity_kind=item["identity_kind"],
-        uniques=tuple(Unique(u["name"], tuple(u["columns"])) for u in item["uniques"] or ()),
+        uniques=tuple(
+            Unique(u["name"], tuple(u["columns"] or ()), u["plain"]) for u in item["uniques"] or ()
+        ),
         foreign_keys=tuple(
-            ForeignKey(tuple(f["columns"]), f["target"], tuple(f["target_columns"]))
+            ForeignKey(tuple(f["columns"]), f["target"], tuple(f["target_columns"]), f["deferrable"])
             for f in item["foreign_keys"] or ()
         ),
         checks=tuple(
@@ -227,20 +242,41 @@ def _policy(item: dict[str, Any]) -> Policy:
 
 
 def in_dependency_order(tables: Iterable[Table]) -> list[Table]:
-    """Tables after those that their foreign keys point to; circles are cut where they are met."""
+    """Tables after those that their foreign keys point to; a circle is cut where a column may be null, if it can be."""
     by_name = {table.name: table for table in tables}
+    needed = {name: frozenset(_targets(table, needed=True)) for name, table in by_name.items()}
     done: dict[str, None] = {}
 
     def visit(name: str, above: frozenset[str]) -> None:
         if name in done or name in above or name not in by_name:
             return
-        for key in by_name[name].foreign_keys:
-            visit(key.target, above | {name})
+        for target in sorted(needed[name]):
+            visit(target, above | {name})
+        for target in sorted(frozenset(_targets(by_name[name], needed=False)) - needed[name]):
+            if not _leads(needed, target, name):
+                visit(target, above | {name})
         done[name] = None
 
     for name in sorted(by_name):
         visit(name, frozenset())
     return [by_name[name] for name in done]
+
+
+def _targets(table: Table, *, needed: bool) -> Iterator[str]:
+    for key in table.foreign_keys:
+        required = all(table.column(name).not_null for name in key.columns) and not key.deferrable
+        if required or not needed:
+            yield key.target
+
+
+def _leads(needed: Mapping[str, frozenset[str]], start: str, end: str) -> bool:
+    """Whether foreign keys that must be filled lead from one table to the other."""
+    found, grew = {start}, True
+    while grew:
+        more = {target for name in found for target in needed.get(name, ())} - found
+        found |= more
+        grew = bool(more)
+    return end in found
 
 
 def hanging_on(tables: Mapping[str, Table], name: str) -> frozenset[str]:

@@ -52,6 +52,7 @@ def is_free(table: Table, column: Column, belonging: Belonging) -> bool:
     """Neither key nor owner, so another value leaves the row the same person's row."""
     held = {*table.key, *table.partition_key, *(name for key in table.foreign_keys for name in key.columns)}
     held |= belonging.users.get(table.name, frozenset()) | belonging.tenants.get(table.name, frozenset())
+    held |= belonging.mails.get(table.name, frozenset())
     return column.name not in held and not column.generated
 
 

@@ -1,0 +1,11 @@
+create table public.ev (id bigint generated always as identity, user_id uuid not null references auth.users, at timestamptz not null default now(), body text, primary key (id, at)) partition by range (at);
+create table public.ev_old partition of public.ev for values from (minvalue) to ('2020-01-01');
+create table public.ev_1 partition of public.ev for values from ('2020-01-01') to ('2020-01-02');
+create table public.ev_d partition of public.ev default;
+create table public.li (id bigint, region text, user_id uuid not null references auth.users, primary key (id, region)) partition by list (region);
+create table public.li_eu partition of public.li for values in ('de','fr');
+create table public.li_d partition of public.li default partition by hash (id);
+create table public.li_d0 partition of public.li_d for values with (modulus 2, remainder 0);
+create table public.li_d1 partition of public.li_d for values with (modulus 2, remainder 1);
+do $$ declare t text; begin foreach t in array array['ev','ev_old','ev_1','ev_d','li','li_eu','li_d0','li_d1','li_d'] loop execute format('alter table public.%I enable row level security', t); execute format('create policy p on public.%I for select to authenticated using (user_id = (select auth.uid()))', t);  end loop; end $$;
+alter publication supabase_realtime add table public.ev, public.li;

@@ -1,0 +1,15 @@
+create type public.wrole as enum ('owner','admin','member');
+create table public.workspaces (id uuid primary key default gen_random_uuid(), owner_id uuid not null default auth.uid() references auth.users, name text not null);
+create table public.workspace_members (workspace_id uuid not null references public.workspaces on delete cascade, user_id uuid not null references auth.users, role public.wrole not null default 'member', primary key (workspace_id, user_id));
+create function public.add_owner() returns trigger language plpgsql security definer set search_path = '' as $$ begin insert into public.workspace_members values (new.id, new.owner_id, 'owner'); return new; end $$;
+create trigger o after insert on public.workspaces for each row execute function public.add_owner();
+create function public.personal() returns trigger language plpgsql security definer set search_path = '' as $$ begin insert into public.workspaces (owner_id, name) values (new.id, 'Personal'); return new; end $$;
+create trigger o after insert on auth.users for each row execute function public.personal();
+create table public.docs (id uuid primary key default gen_random_uuid(), workspace_id uuid not null references public.workspaces, title text not null);
+alter table public.workspaces enable row level security; alter table public.workspace_members enable row level security; alter table public.docs enable row level security;
+create function public.is_member(w uuid) returns boolean language sql stable security definer set search_path = '' as $$ select exists (select from public.workspace_members m where m.workspace_id = w and m.user_id = (select auth.uid())) $$;
+create policy p on public.workspace_members for select to authenticated using (public.is_member(workspace_id));
+create policy p on public.workspaces for select to authenticated using (public.is_member(id));
+create policy p on public.docs for select to authenticated using (public.is_member(workspace_id));
+create policy d on public.docs for delete to authenticated using (exists (select from public.workspace_members m where m.workspace_id = docs.workspace_id and m.user_id = (select auth.uid()) and m.role in ('owner','admin')));
+alter publication supabase_realtime add table public.workspaces, public.workspace_members, public.docs;
