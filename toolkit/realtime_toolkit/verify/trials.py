@@ -44,6 +44,3 @@ class Walls:
     openings: list[Opening] = field(default_factory=list)
     undecided: dict[str, str] = field(default_factory=dict)
     """A table, or a policy, and why it could not be tried."""
-
-    def opens(self, table: str, command: Command) -> bool:
-        return any(o.table == table and command in o.commands for o in self.openings)
