@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Whose
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
+from realtime_toolkit.verify.names import quoted
 from realtime_toolkit.verify.probing import Answer
 
 if TYPE_CHECKING:
@@ -263,9 +264,7 @@ def _raising(cells: Sequence[ChannelCell], policies: Sequence[Policy]) -> Iterat
     for sqlstate, topics in raised.items():
         guilty = [p.name for p in policies if p.command in ("r", "*") and re.search(r"::\w+|CAST", p.text)]
         of = " or ".join(guilty) or "one of them"
-        name = (
-            f"policy {_quoted(guilty[0])} on realtime.messages" if len(guilty) == 1 else "realtime.messages"
-        )
+        name = f"policy {quoted(guilty[0])} on realtime.messages" if len(guilty) == 1 else "realtime.messages"
         yield Finding.of(
             "CHN002",
             Level.ERROR,
@@ -276,7 +275,3 @@ def _raising(cells: Sequence[ChannelCell], policies: Sequence[Policy]) -> Iterat
             "then … else false end",
             f"CHN002 {name} {sqlstate}",
         )
-
-
-def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[a-z_][a-z0-9_$]*", name) else '"' + name.replace('"', '""') + '"'

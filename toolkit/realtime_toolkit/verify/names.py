@@ -17,8 +17,8 @@ def plain(name: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """The name as an expression writes it; a keyword, too, as it is."""
-    return name if _UNQUOTED.fullmatch(name) and name == name.lower() else '"' + name.replace('"', '""') + '"'
+    """The name as ``quote_ident`` writes it, but for keywords, which stay as they are."""
+    return name if _SIMPLE.fullmatch(name) else '"' + name.replace('"', '""') + '"'
 
 
 def parts(qualified: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
+from realtime_toolkit.verify.names import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,10 +44,10 @@ def _verdict(rule: Rule, openings: Iterable[Opening], undecided: str) -> CheckRe
 
 
 def _finding(opening: Opening) -> Finding:
-    name, table = _quoted(opening.policy), opening.table
+    name, table = quoted(opening.policy), opening.table
     what = ", ".join(sorted(command.value for command in opening.commands))
     if opening.code == WAL001.code:
-        beside = " and ".join(map(_quoted, opening.beside))
+        beside = " and ".join(map(quoted, opening.beside))
         detail = (
             f"The policy {name} on {table} is permissive: whoever satisfies it can {what} rows that {beside} keeps from them, "
             "for it is joined with OR; only a restrictive one takes away."
@@ -63,8 +64,3 @@ def _finding(opening: Opening) -> Finding:
         else f"-- let the policy {name} on {table} ask whose the row is: (select auth.uid()) = …",
         f"{opening.code} {table} {opening.policy}",
     )
-
-
-def _quoted(name: str) -> str:
-    plain = name.isidentifier() and name == name.lower() and name.isascii()
-    return name if plain else '"' + name.replace('"', '""') + '"'

@@ -141,7 +141,7 @@ def _claims(path: Sequence[str]) -> dict[str, object]:
 
 
 def _enum_claims(reading: Reading, texts: str) -> list[tuple[str, ...]]:
-    """Claims that are cast to an enum: tomorrow's role is no label of it."""
+    """Claims that a user writes and a policy casts to an enum; what the server puts into a token is of the type."""
     enums = {
         name
         for row in reading.stage.connection.execute(
@@ -153,7 +153,7 @@ def _enum_claims(reading: Reading, texts: str) -> list[tuple[str, ...]]:
     return [
         tuple(_STEP.findall(match[1]))
         for match in _ENUM_CLAIM.finditer(texts)
-        if match[2].strip('"') in enums
+        if match[2].strip('"') in enums and "user_metadata" in match[1]
     ]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.access import Command
 from realtime_toolkit.verify.model import Finding, Level, Rule
-from realtime_toolkit.verify.names import mentioned
+from realtime_toolkit.verify.names import mentioned, quoted
 from realtime_toolkit.verify.sharing import PUBLIC
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Told:
         )
 
     def _is_open(self, table: str, policy: str) -> bool:
-        said = {shown(f"policy {name} on {table}") for name in (policy, _quoted(policy))}
+        said = {shown(f"policy {name} on {table}") for name in (policy, quoted(policy))}
         return any((code, name) in self._objects for code in _OPEN_POLICIES for name in said)
 
 
@@ -166,9 +166,4 @@ def policies(names: Collection[str]) -> str:
     """``policy a``, ``policies a and b``; names as SQL writes them."""
     if not names:
         return "its privileges"
-    return f"{'policy' if len(names) == 1 else 'policies'} {' and '.join(map(_quoted, names))}"
-
-
-def _quoted(name: str) -> str:
-    plain = name.isidentifier() and name.islower()
-    return name if plain else '"' + name.replace('"', '""') + '"'
+    return f"{'policy' if len(names) == 1 else 'policies'} {' and '.join(map(quoted, names))}"

@@ -28,7 +28,9 @@ role_only as (
         and d.refobjid = p.relid and d.refobjsubid > 0)
     and exists (
       select from policy o join own_column k on k.relid = o.relid and k.name = t.name
-      where position(m[1] in coalesce(o.qual, '') || coalesce(o.wcheck, '')) > 0 and coalesce(o.qual, '') || coalesce(o.wcheck, '') ~ k.pattern)
+      where position(m[1] in coalesce(o.qual, '') || coalesce(o.wcheck, '')) > 0 and exists (
+        select from pg_depend d where d.classid = 'pg_policy'::regclass and d.objid = o.policy and d.refclassid = 'pg_class'::regclass
+          and d.refobjid = o.relid and d.refobjsubid = k.attnum))
     and not exists (  -- a restrictive one is the wall
       select from policy o join compared k using (policy) where o.relid = p.relid and not o.permissive and o.cmd in (p.cmd, '*') and k.name = t.name)
 ),
