@@ -6,6 +6,7 @@ a flag shares the row (``governed``), or the only policies that have a say in re
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from realtime_toolkit.verify.access import Command
 from realtime_toolkit.verify.model import Finding, Level, Rule
 from realtime_toolkit.verify.names import mentioned, quoted
 from realtime_toolkit.verify.sharing import PUBLIC
+from realtime_toolkit.verify.tables import USERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -100,6 +102,8 @@ def _is_public(table: Table, ways: Collection[str], *, newcomer: bool) -> bool:
         return True
     if any(p.personal for p in through):
         return False
+    if through and all(_is_for_visitors(table, p) for p in through):
+        return True
     return not _asking(table) or all(PUBLIC.search(p.name) for p in through)
 
 
@@ -112,6 +116,16 @@ def _bars(table: Table, policy: Policy) -> bool:
 def asks_of_the_row(table: Table, policy: Policy) -> bool:
     """Whether who asks, and something in the row, decide."""
     return policy.personal and any(mentioned(c.name, policy.using or "") for c in table.columns)
+
+
+_PERSON = re.compile(r"user|author|owner|profile|creator|member|_by$", re.IGNORECASE)
+
+
+def _is_for_visitors(table: Table, policy: Policy) -> bool:
+    """A policy of its own, for anon too, that asks something of rows that are people's and no tenant's: posts but the deleted."""
+    of_people = all(k.target == USERS or _PERSON.search(" ".join(k.columns)) for k in table.foreign_keys)
+    said = any(mentioned(c.name, policy.using or "") for c in table.columns)
+    return of_people and said and "anon" in policy.roles and policy.command == "r"
 
 
 def _asking(table: Table) -> list[Policy]:
