@@ -35,7 +35,6 @@ ELSEWHERE = {
     "TRK001",
     "SNP001",
     "DLV001",
-    "LEK001",
     "LNT001",
 }
 

@@ -27,6 +27,7 @@ from realtime_toolkit.verify import (
     write_baseline,
 )
 from realtime_toolkit.verify.access import Whose
+from realtime_toolkit.verify.bounds import inside
 from realtime_toolkit.verify.catalogue import chosen, static_checks
 from realtime_toolkit.verify.config import Config
 from realtime_toolkit.verify.delivery import Delivery, Event
@@ -36,9 +37,10 @@ from realtime_toolkit.verify.linting import _table
 from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.ownership import find_belonging
 from realtime_toolkit.verify.probing import Answer, classify
+from realtime_toolkit.verify.roles import ranks
 from realtime_toolkit.verify.snapshot import compare, snapshot_text
 from realtime_toolkit.verify.sources import Sources
-from realtime_toolkit.verify.tables import Column, ForeignKey, Model, Policy, Table
+from realtime_toolkit.verify.tables import Column, ForeignKey, Model, Partition, Policy, Table
 from realtime_toolkit.verify.values import plain, sample
 
 FOUND = Finding(
@@ -259,7 +261,8 @@ def test_a_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["[publicaton]\n", "[publication]\ntable = []\n", "[publication]\ntables = 'a'\n", "tables = 1\n",
-     "[tables.notes]\nowners = 'a'\n", "[tables.notes]\nowner = 1\n", "no toml"],
+     "[tables.notes]\nowners = 'a'\n", "[tables.notes]\nvalues = 1\n", "[tables.notes]\nvalues = {a = []}\n",
+     "[users]\nemail = 1\n", "[users]\nuser_metadata = 'x'\n", "[users]\nname = 'x'\n", "[tables.notes]\nowner = 1\n", "no toml"],
 )  # fmt: skip
 def test_a_wrong_configuration_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "verify.toml"
@@ -388,6 +391,44 @@ def test_values_fit_their_length(number: int, length: int | None) -> None:
     value = plain(column(base="character varying", length=length), number)
     assert value
     assert length is None or len(value) <= length
+
+
+@pytest.mark.parametrize(
+    ("bound", "base", "low", "high"),
+    [
+        ("FOR VALUES FROM (10) TO (12)", "integer", 10, 12),
+        ("FOR VALUES FROM (MINVALUE) TO (5)", "bigint", -10_000_000, 5),
+        ("FOR VALUES FROM (7) TO (MAXVALUE)", "bigint", 7, 10_000_000),
+        ("FOR VALUES FROM ('2026-02-01') TO ('2026-02-03')", "date", "2026-02-01", "2026-02-03"),
+        ("FOR VALUES FROM (MINVALUE) TO ('2026-02-01')", "date", "", "2026-02-01"),
+        ("FOR VALUES FROM ('2026-02-01 00:00:00+00') TO ('2026-02-01 01:00:00+00')", "timestamp with time zone",
+         "2026-02-01 00:00:00+00:00", "2026-02-01 01:00:00+00:00"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("number", [101, 102, 517, 100_000])
+def test_a_value_falls_into_its_partition(bound: str, base: str, low: Any, high: Any, number: int) -> None:
+    at = column("at", base)
+    value = inside(table("public.t_1", at, partitions=(Partition("public.t", ("at",), bound),)), at, number)
+    assert value is not None
+    assert low <= type(low)(value) < high
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "default", "found"),
+    [
+        ("role", ("owner", "admin", "member"), None, ("member", "owner")),
+        ("role", ("guest", "editor"), "'guest'::public.r", ("guest", "editor")),
+        ("role", ("admin", "moderator"), None, ("moderator", "admin")),
+        ("mood", ("sad", "fine"), None, None),
+        ("department", ("hr", "sales"), None, ("sales", "hr")),
+    ],
+)
+def test_the_roles_of_a_column(
+    name: str, labels: tuple[str, ...], default: str | None, found: tuple[str, str] | None
+) -> None:
+    role = column(name, "public.r", kind="e", labels=labels, default=default)
+    said = [("public.salaries", "(EXISTS ( SELECT 1 FROM staff s WHERE (s.department = 'hr'::public.r)))")]
+    assert ranks(table("public.staff", ID, role), role, said) == found
 
 
 # -- ownership ------------------------------------------------------------------------------------------------
