@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs_stack("about the extensions that the stack's Postgres has")
 
 
+@pytest.fixture(autouse=True)
+def _stand_ins(request: pytest.FixtureRequest) -> None:
+    """They are put into the stack's own installation; a container's and a given server's is theirs."""
+    source = request.config.getoption("--supabase-postgres")
+    if source and not str(source).isdigit() and source != "embedded":
+        pytest.skip(f"Postgres is {source.partition(':')[0]}, in which nobody puts stand-ins for extensions")
+
+
 @pytest.fixture
 def db(stack: LocalStack) -> Iterator[psycopg.Connection[Any]]:
     """A transaction as ``postgres``, rolled back."""

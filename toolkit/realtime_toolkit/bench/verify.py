@@ -94,5 +94,5 @@ def _schema(dsn: str, count: int) -> Iterator[None]:
     with psycopg.connect(dsn, autocommit=True) as db:
         db.execute(many_tables(count).encode())
         yield
-        for table in made:  # one by one: a transaction has only so many locks
+        for table in reversed(made):  # one by one: a transaction has only so many locks
             db.execute(f"drop table {table}".encode())
