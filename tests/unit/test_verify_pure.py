@@ -31,6 +31,7 @@ from realtime_toolkit.verify.bounds import inside
 from realtime_toolkit.verify.catalogue import chosen, static_checks
 from realtime_toolkit.verify.config import Config
 from realtime_toolkit.verify.delivery import Delivery, Event
+from realtime_toolkit.verify.hearing import judge_broadcasts
 from realtime_toolkit.verify.judging import table_of
 from realtime_toolkit.verify.kept import Keeping
 from realtime_toolkit.verify.linting import _table
@@ -38,6 +39,7 @@ from realtime_toolkit.verify.matrices import Matrices
 from realtime_toolkit.verify.ownership import find_belonging
 from realtime_toolkit.verify.probing import Answer, classify
 from realtime_toolkit.verify.roles import ranks
+from realtime_toolkit.verify.sent import Broadcasts, Silent
 from realtime_toolkit.verify.snapshot import compare, snapshot_text
 from realtime_toolkit.verify.sources import Sources
 from realtime_toolkit.verify.tables import Column, ForeignKey, Model, Partition, Policy, Table
@@ -269,6 +271,19 @@ def test_a_wrong_configuration_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"verify\.toml"):
         load_config(path)
+
+
+# -- broadcasts -----------------------------------------------------------------------------------------------
+
+
+def test_that_nothing_is_heard_where_nothing_can_be_stored_is_no_flaw() -> None:
+    silent = Broadcasts(silent=(Silent("public.notes", ("public.tell()",), "no partition (23514)", True),))
+    (found,) = [f for check in judge_broadcasts(silent, (), (), ()) for f in check.findings]
+    assert (found.code, found.object) == ("BRC005", "function public.tell()")
+    unheard = judge_broadcasts(silent, (), (), (), "there is no partition for today")
+    assert {(check.outcome, check.reason) for check in unheard} == {
+        (Outcome.UNDECIDED, "there is no partition for today")
+    }
 
 
 # -- places ---------------------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def verify(
                 judged = judge(matrices, found)
                 found += [finding for result in judged for finding in result.findings]
                 results += judged + judge_broadcasts(
-                    matrices.broadcasts, matrices.channels, matrices.channel_policies, found
+                    matrices.broadcasts, matrices.channels, matrices.channel_policies, found, matrices.unheard
                 )
                 results += judge_missed(matrices, found)
                 results += judge_keeping(matrices.keeping, codes_by_table(found, matrices.tables))

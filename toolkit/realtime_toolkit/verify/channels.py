@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
@@ -17,7 +17,7 @@ from realtime_toolkit.verify.probing import ROLES, Answer, Result, actor, attemp
 from realtime_toolkit.verify.seeding import Who
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from realtime_toolkit.verify.config import Config
     from realtime_toolkit.verify.ownership import Belonging
@@ -52,6 +52,26 @@ class ChannelCell:
     action: str
     """``read`` or ``write``."""
     result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What ``realtime.send`` has stored."""
+
+    id: Any
+    topic: str
+    private: bool
+    payload: Any
+
+
+def messages(connection: Connection, before: Sequence[Message] = ()) -> list[Message]:
+    """Broadcasts stored in this transaction, but for those that were there ``before``."""
+    query = (
+        "select id, topic, private, payload from realtime.messages "
+        "where extension = 'broadcast' and inserted_at >= now()::timestamp and id <> all (%s::uuid[])"
+    )
+    found = connection.execute(query, ([message.id for message in before],)).fetchall()
+    return [Message(*row) for row in found]
 
 
 def find_topics(model: Model, belonging: Belonging, world: World, config: Config) -> list[Topic]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.shown import shown
-from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
+from realtime_toolkit.verify.model import CheckResult, Finding, Level, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,9 +41,9 @@ def _verdict(rule: Rule, harms: Iterable[Harm], undecided: str) -> CheckResult:
     by_function: dict[str, list[Harm]] = defaultdict(list)
     for harm in harms:
         by_function[harm.function].append(harm)
-    found = tuple(_finding(rule, those) for _, those in sorted(by_function.items()))
-    outcome = Outcome.FAIL if found else Outcome.UNDECIDED if undecided else Outcome.PASS
-    return CheckResult(rule, outcome, found, reason=undecided)
+    return CheckResult.of(
+        rule, (_finding(rule, those) for _, those in sorted(by_function.items())), undecided
+    )
 
 
 def _finding(rule: Rule, harms: list[Harm]) -> Finding:

@@ -50,12 +50,18 @@ def judge_broadcasts(
     cells: Sequence[ChannelCell],
     policies: Sequence[Policy],
     found: Iterable[Finding],
+    unheard: str = "",
 ) -> tuple[CheckResult, ...]:
-    """One verdict a rule; what ``found`` holds of topics that are open anyhow is not told twice."""
+    """One verdict a rule; what ``found`` holds of topics that are open anyhow is not told twice.
+
+    ``unheard`` says why no message can be stored: then that none was heard proves nothing.
+    """
     if broadcasts is None:
         return tuple(
             CheckResult(rule, Outcome.SKIPPED, reason="there is no realtime.messages") for rule in RULES
         )
+    if unheard:
+        return tuple(CheckResult(rule, Outcome.UNDECIDED, reason=unheard) for rule in RULES)
     told = tuple(found)
     channels_are_open = any(f.code in _OPEN_CHANNELS for f in told)
     strange = {f.object for f in told if f.code == "CHN001"}
@@ -64,22 +70,16 @@ def judge_broadcasts(
     blind = any(f.code.startswith("RLS") and f.object.endswith(" on realtime.messages") for f in told)
     if blind or (any(f.code == "MSG006" for f in told) and not _may_join(policies)):
         nobody = []  # why is told
-    left = list(_left(broadcasts))
+    left, (silent, unsaid) = list(_left(broadcasts)), _silent(broadcasts)
     nobody = [finding for finding in nobody if finding.object not in {f.object for f in left}]
     return (
-        _verdict(BRC001, wide),
-        _verdict(BRC002, nobody, open_),
-        _verdict(BRC003, _hidden(broadcasts)),
-        _verdict(BRC004, left),
-        _verdict(BRC005, *_silent(broadcasts)),
-        _verdict(CHN002, _raising(cells, policies)),
+        CheckResult.of(BRC001, wide),
+        CheckResult.of(BRC002, nobody, shown("; ".join(open_))),
+        CheckResult.of(BRC003, _hidden(broadcasts)),
+        CheckResult.of(BRC004, left),
+        CheckResult.of(BRC005, silent, shown("; ".join(unsaid))),
+        CheckResult.of(CHN002, _raising(cells, policies)),
     )
-
-
-def _verdict(rule: Rule, findings: Iterable[Finding], undecided: Iterable[str] = ()) -> CheckResult:
-    found, reason = tuple(findings), shown("; ".join(undecided))
-    outcome = Outcome.FAIL if found else Outcome.UNDECIDED if reason else Outcome.PASS
-    return CheckResult(rule, outcome, found, reason=reason)
 
 
 def _object(functions: Sequence[str], table: str) -> str:

@@ -180,12 +180,8 @@ def _joined(matrices: Matrices) -> _Tried:
     """What is to be said of private channels that no topic says."""
     if not matrices.channels:
         return _Tried(Outcome.SKIPPED, "there is no realtime.messages")
-    if matrices.partition is not None and matrices.partition.refused:
-        return _Tried(
-            Outcome.UNDECIDED,
-            "realtime.messages has no partition for today, and none could be made for the probes "
-            f"({matrices.partition.refused}): the Realtime server makes one when somebody joins",
-        )
+    if matrices.unheard:
+        return _Tried(Outcome.UNDECIDED, matrices.unheard)
     open_ones = sorted(
         {
             f"{c.topic} {c.result.sqlstate}".strip()

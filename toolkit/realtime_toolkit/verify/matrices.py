@@ -57,3 +57,13 @@ class Matrices:
     """Tables that everybody reads, with a secret in a row."""
     missed: Missed | None = None
     """``None`` where nothing is published."""
+
+    @property
+    def unheard(self) -> str:
+        """Why no message could be stored for the probes, so that none was heard; empty where they could be."""
+        if self.partition is None or not self.partition.refused:
+            return ""
+        return (
+            "realtime.messages has no partition for today, and none could be made for the probes "
+            f"({self.partition.refused}): the Realtime server makes one when somebody joins"
+        )

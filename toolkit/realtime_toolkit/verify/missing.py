@@ -59,24 +59,22 @@ def judge_missed(matrices: Matrices, found: Iterable[Finding]) -> tuple[CheckRes
     told = tuple(found)
     objects = _codes(told, matrices)
     open_ones = sorted(name for name in matrices.failed if name in _published(matrices))
-    reason = f"for the same reasons as ACC001: {', '.join(open_ones)}" if open_ones else ""
+    reason = shown(f"for the same reasons as ACC001: {', '.join(open_ones)}" if open_ones else "")
+    unheard = matrices.unheard
     return (
-        _verdict(DLV002, _blind(missed, objects), _BOUND if missed.bound else reason),
-        _verdict(DLV003, () if any(f.code == "ROL002" for f in told) else _barred(missed, objects), reason),
-        _verdict(DLV004, _gone(missed, objects), reason),
-        _verdict(DLV005, _poison(missed, objects), reason),
-        _verdict(DLV006, _unlike(missed), reason),
+        CheckResult.of(DLV002, _blind(missed, objects), _BOUND if missed.bound else reason),
+        CheckResult.of(
+            DLV003, () if any(f.code == "ROL002" for f in told) else _barred(missed, objects), reason
+        ),
+        # A broadcast of the change would excuse it, and none was heard where none can be stored.
+        CheckResult.of(DLV004, () if unheard else _gone(missed, objects), unheard or reason),
+        CheckResult.of(DLV005, _poison(missed, objects), reason),
+        CheckResult.of(DLV006, _unlike(missed), reason),
     )
 
 
 def _published(matrices: Matrices) -> set[str]:
     return {table.name for table in matrices.tables.values() if table.published}
-
-
-def _verdict(rule: Rule, findings: Iterable[Finding], reason: str) -> CheckResult:
-    found, told = tuple(findings), shown(reason)
-    outcome = Outcome.FAIL if found else Outcome.UNDECIDED if told else Outcome.PASS
-    return CheckResult(rule, outcome, found, reason=told)
 
 
 def _codes(found: Iterable[Finding], matrices: Matrices) -> dict[str, set[str]]:

@@ -11,6 +11,8 @@ from realtime_toolkit.migrate.sqlsplit import printable
 from realtime_toolkit.shown import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from realtime_toolkit.verify.matrices import Matrices
 
 
@@ -96,6 +98,13 @@ class CheckResult:
     """Those that it does: reported apart, and no failure."""
     reason: str = ""
     """Why undecided or skipped; one line, as in a finding."""
+
+    @classmethod
+    def of(cls, rule: Rule, findings: Iterable[Finding], undecided: str = "") -> CheckResult:
+        """What was tried came to these; ``undecided`` says what could not be tried, and then nothing is no pass."""
+        found = tuple(findings)
+        outcome = Outcome.FAIL if found else Outcome.UNDECIDED if undecided else Outcome.PASS
+        return cls(rule, outcome, found, reason=undecided)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg import sql
 
+from realtime_toolkit.verify.channels import messages
 from realtime_toolkit.verify.missed import Gone
 from realtime_toolkit.verify.names import mentioned, parts
 from realtime_toolkit.verify.probing import Answer, Result, identity, sqlstate_of, undone
@@ -23,7 +23,7 @@ from realtime_toolkit.verify.variation import changes_of, compared, is_free, upd
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from realtime_toolkit.verify.channels import Channels
+    from realtime_toolkit.verify.channels import Channels, Message
     from realtime_toolkit.verify.probing import Actor, Statement
     from realtime_toolkit.verify.reading import Reading
     from realtime_toolkit.verify.tables import Column, Policy, Table
@@ -235,7 +235,7 @@ class _Mover:
             try:
                 for statement in before:
                     connection.execute(statement)
-                there = _messages(connection, ()) if self._channels else []
+                there = messages(connection) if self._channels else []
                 if writer is not None:
                     connection.execute(identity(writer))
                 made = connection.execute(step).rowcount
@@ -246,12 +246,12 @@ class _Mover:
                 return None
             if made == 0:
                 return None
-            sent = _messages(connection, [each[0] for each in there]) if self._channels else []
-            return [p for p in losing if any(self._hears(p, topic, private) for _, topic, private in sent)]
+            sent = messages(connection, there) if self._channels else []
+            return [p for p in losing if any(self._hears(p, message) for message in sent)]
 
-    def _hears(self, person: Actor, topic: str, private: bool) -> bool:
+    def _hears(self, person: Actor, message: Message) -> bool:
         assert self._channels is not None
-        return not private or self._channels.joins(person.role, topic).answer is Answer.ALLOW
+        return not message.private or self._channels.anybody_joins((person,), message.topic)
 
     def _is_theirs(self, column: Column, who: Who, losing: Sequence[Actor]) -> bool:
         """They are the row's own people; others, who no longer see what was taken back, are meant not to."""
@@ -302,14 +302,3 @@ def _is_meant(written: str, column: Column, value: str | None) -> bool:
         return not word.startswith("null")
     told = re.match(r"'([^']*)'", written.strip())
     return told is None or told[1] == value
-
-
-def _messages(
-    connection: psycopg.Connection[tuple[object, ...]], there: Sequence[object]
-) -> list[tuple[object, str, bool]]:
-    query = sql.SQL(
-        "select id, topic, private from realtime.messages where inserted_at >= now()::timestamp and id <> all (%s::uuid[])"
-    )
-    return [
-        (row[0], str(row[1]), bool(row[2])) for row in connection.execute(query, (list(there),)).fetchall()
-    ]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from realtime_toolkit.shown import shown
-from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
+from realtime_toolkit.verify.model import CheckResult, Finding, Level, Rule
 from realtime_toolkit.verify.names import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from realtime_toolkit.verify.trials import Opening, Walls
 
 WAL001 = Rule(
@@ -33,14 +31,9 @@ def judge_walls(walls: Walls) -> tuple[CheckResult, ...]:
     """One verdict a rule."""
     undecided = shown("; ".join(f"{what}: {why}" for what, why in sorted(walls.undecided.items())))
     return tuple(
-        _verdict(rule, [o for o in walls.openings if o.code == rule.code], undecided) for rule in OPENED
+        CheckResult.of(rule, (_finding(o) for o in walls.openings if o.code == rule.code), undecided)
+        for rule in OPENED
     )
-
-
-def _verdict(rule: Rule, openings: Iterable[Opening], undecided: str) -> CheckResult:
-    found = tuple(map(_finding, openings))
-    outcome = Outcome.FAIL if found else Outcome.UNDECIDED if undecided else Outcome.PASS
-    return CheckResult(rule, outcome, found, reason=undecided)
 
 
 def _finding(opening: Opening) -> Finding:

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 
 from realtime_toolkit.verify.access import Command, Whose
+from realtime_toolkit.verify.channels import messages
 from realtime_toolkit.verify.names import mentioned
 from realtime_toolkit.verify.probing import Answer, attempt, sqlstate_of
 from realtime_toolkit.verify.seeding import Who, insert_statement, literal, relation, spelled_out
@@ -29,7 +30,7 @@ from realtime_toolkit.verify.variation import is_free
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from realtime_toolkit.verify.channels import Channels
+    from realtime_toolkit.verify.channels import Channels, Message
     from realtime_toolkit.verify.probing import Statement
     from realtime_toolkit.verify.seeding import Row
     from realtime_toolkit.verify.session import Connection
@@ -53,13 +54,6 @@ class Sender:
     sends: bool
     """The body calls ``realtime.send`` and the like; else a function that it calls may."""
     events: frozenset[Command]
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    topic: str
-    private: bool
-    payload: Any
 
 
 def broadcasts(stage: Stage, channels: Channels) -> Broadcasts:
@@ -287,7 +281,7 @@ class _Table:
                     connection.execute(preparation)
                 for filling in self._filled(row):
                     connection.execute(filling)
-                there = _ids(connection)
+                there = messages(connection)
                 # Triggers may take the topic from the token: it is the owner who makes the change.
                 connection.execute(
                     "select pg_catalog.set_config('request.jwt.claims', %s, true)", (self._claims(whose),)
@@ -310,7 +304,7 @@ class _Table:
         yield from heard
 
     def _listened(
-        self, whose: Whose, command: Command, now: Row, before: Mapping[str, Answer], there: Sequence[Any]
+        self, whose: Whose, command: Command, now: Row, before: Mapping[str, Answer], there: Sequence[Message]
     ) -> Iterator[tuple[Message, tuple[Hearer, ...]]]:
         """Who has seen the row before learns nothing; of a new one only what is there now counts."""
         after = before if command is Command.DELETE else self._readers(now)
@@ -322,7 +316,7 @@ class _Table:
                 for role in _ROLES
             }
         )
-        for message in _messages(self._stage.connection, there):
+        for message in messages(self._stage.connection, there):
             yield message, self._hearers(whose, message, reads)
 
     def _vanished(self, now: Row, before: Mapping[str, Answer]) -> bool:
@@ -334,7 +328,7 @@ class _Table:
         connection, table = self._stage.connection, self._table
         for column, value in self._values(now):
             if is_free(table, column, self._stage.belonging) and column.base in ("text", "character varying"):
-                there = _ids(connection)
+                there = messages(connection)
                 statement = sql.SQL("update {} set {} = {} where {}").format(
                     relation(table), sql.Identifier(column.name), value, self._stage.access.where(table, now)
                 )
@@ -525,19 +519,6 @@ def _holds(topic: str, value: str) -> bool:
 
 def _is_of_a_constraint(said: str) -> bool:
     return re.search(r"\((23\w{3}|55000|42P10)\)$", said) is not None
-
-
-def _ids(connection: Connection) -> list[Any]:
-    query = "select id from realtime.messages where inserted_at >= now()::timestamp"
-    return [row[0] for row in connection.execute(query).fetchall()]
-
-
-def _messages(connection: Connection, there: Sequence[Any]) -> list[Message]:
-    query = (
-        "select topic, private, payload from realtime.messages "
-        "where extension = 'broadcast' and inserted_at >= now()::timestamp and id <> all (%s::uuid[])"
-    )
-    return [Message(*row) for row in connection.execute(query, (list(there),)).fetchall()]
 
 
 def _texts(payload: Any) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from realtime_toolkit.shown import shown
 from realtime_toolkit.verify.kept import UPSERT, Pace
-from realtime_toolkit.verify.model import CheckResult, Finding, Level, Outcome, Rule
+from realtime_toolkit.verify.model import CheckResult, Finding, Level, Rule
 from realtime_toolkit.verify.names import parts, quoted
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def judge_keeping(keeping: Keeping, codes: Mapping[str, frozenset[str]]) -> tupl
         _dropped(each) for each in keeping.dropped if not codes.get(each.table, frozenset()) & _UNCHANGEABLE
     ]
     return tuple(
-        _verdict(
+        CheckResult.of(
             rule,
             dropped
             if rule is UPD015
@@ -71,11 +71,6 @@ def judge_keeping(keeping: Keeping, codes: Mapping[str, frozenset[str]]) -> tupl
         )
         for rule in RULES
     )
-
-
-def _verdict(rule: Rule, findings: Sequence[Finding], undecided: str) -> CheckResult:
-    outcome = Outcome.FAIL if findings else Outcome.UNDECIDED if undecided else Outcome.PASS
-    return CheckResult(rule, outcome, tuple(findings), reason=undecided)
 
 
 def _cause(kept: Kept) -> Rule | None:
